@@ -35,3 +35,6 @@ pub mod scope;
 pub mod sink;
 pub mod time;
 pub mod topic;
+
+#[cfg(test)]
+mod vectors;
