@@ -4,6 +4,7 @@
 //! answers from it alone. No secret has a place here: no field holds a signature, a nonce, a password or a token.
 //! Each event is one line of JSON in the audit trail; fields without a value are left out.
 
+use keygate_protocol::ident::KeyId;
 use keygate_protocol::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -102,6 +103,9 @@ pub enum EventKind {
         /// How the peer tried to prove it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         method: Option<Method>,
+        /// The key that the peer named.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "key_id")]
+        key_id: Option<KeyId>,
         /// Whether the session already existed and proved itself again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
@@ -155,6 +159,9 @@ pub enum EventKind {
         /// Whose token; on a refusal, who the peer claimed to be.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         identity: Option<Box<str>>,
+        /// The key that the peer named.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "key_id")]
+        key_id: Option<KeyId>,
         /// For whom it is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         audience: Option<Box<str>>,
@@ -405,15 +412,34 @@ mod unix_time {
     use keygate_protocol::time::UnixTime;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that serde calls"
-    )]
     pub(super) fn serialize<S: Serializer>(time: &UnixTime, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(time.0)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<UnixTime, D::Error> {
         u64::deserialize(from).map(UnixTime)
+    }
+}
+
+/// [`KeyId`] as lower hex.
+mod key_id {
+    use keygate_protocol::ident::KeyId;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(id: &Option<KeyId>, to: S) -> Result<S::Ok, S::Error> {
+        match id {
+            Some(id) => to.collect_str(id),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<KeyId>, D::Error> {
+        Option::<String>::deserialize(from)?
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(D::Error::custom)
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`event`] | every security event there is, one closed enum |
-//! | [`reason`] | why somebody was refused |
+//! | [`event`], [`reason`] | every security event there is, one closed enum; why somebody was refused |
+//! | [`audit`] | the handle that records without blocking, and the thread that writes |
+//! | [`trail`] | the files: rotation by size, reading with filters, following |
+//! | [`log`] | the set-up of the log on standard error |
 
+pub mod audit;
 pub mod event;
+pub mod log;
 pub mod reason;
+pub mod trail;
 
+pub use audit::{Audit, AuditWriter};
 pub use event::{Event, EventKind};

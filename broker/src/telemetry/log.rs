@@ -1,0 +1,39 @@
+//! The log: what the program tells about itself, on standard error. Standard output stays free for results.
+
+use std::io::IsTerminal as _;
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+/// What is logged when nothing was asked for.
+pub const LEVEL_DEFAULT: &str = "info";
+
+/// The log could not be set up.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The level is neither a level nor a list of `module=level`.
+    #[error(
+        "`{given}` is no log level; use one of error, warn, info, debug, trace, or a list such as `warn,keygate_broker::coap=debug`"
+    )]
+    Level {
+        /// What was given.
+        given: String,
+    },
+    /// The process has a log already.
+    #[error("the log is already set up")]
+    Twice,
+}
+
+/// Sets up the log of this process, once: `level` is a level or a list of `module=level`.
+pub fn set_up(level: &str) -> Result<(), LogError> {
+    let filter = EnvFilter::builder()
+        .parse(level)
+        .map_err(|_| LogError::Level {
+            given: level.to_owned(),
+        })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init()
+        .map_err(|_| LogError::Twice)
+}
