@@ -25,8 +25,6 @@ pub enum CborError {
     SimpleValue,
     /// More nesting than [`DEPTH_MAX`](super::DEPTH_MAX).
     TooDeep,
-    /// More entries in a map than [`MAP_ENTRIES_MAX`](super::MAP_ENTRIES_MAX).
-    TooManyEntries,
     /// Bytes after the end of the item.
     TrailingBytes,
     /// A tag where the profile defines none.
@@ -52,7 +50,6 @@ impl fmt::Display for CborError {
             Self::ReservedHead => "CBOR head is reserved",
             Self::SimpleValue => "CBOR simple value is none of false, true, null",
             Self::TooDeep => "CBOR nests too deep",
-            Self::TooManyEntries => "CBOR map has too many entries",
             Self::TrailingBytes => "CBOR item is followed by more bytes",
             Self::UnexpectedTag => "CBOR tag where none is defined",
             Self::UnexpectedType => "CBOR item has the wrong type",

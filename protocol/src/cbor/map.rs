@@ -2,10 +2,6 @@
 
 use super::{CborError, Reader};
 
-/// Most entries of a map in any order: each key is compared with all before it. ACE knows 19 parameters in all
-/// (RFC 9200 §8.10), a COSE header or key far fewer.
-pub const MAP_ENTRIES_MAX: usize = 24;
-
 /// A map key: every map that we read has integer keys, text ones or both.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Label<'a> {
@@ -35,20 +31,16 @@ pub enum Label<'a> {
 #[derive(Debug)]
 pub struct Map<'a> {
     left: usize,
-    order: Order<'a>,
-}
-
-#[derive(Debug)]
-pub(super) enum Order<'a> {
-    /// The encoding of the last key: the next one must be greater.
-    Ascending(&'a [u8]),
-    /// The encodings of all keys so far: the next one must differ.
-    Any(heapless::Vec<&'a [u8], MAP_ENTRIES_MAX>),
+    /// The encoding of the last key: the next one must be greater. That also says that no key occurs twice.
+    last: &'a [u8],
 }
 
 impl<'a> Map<'a> {
-    pub(super) fn new(count: usize, order: Order<'a>) -> Self {
-        Self { left: count, order }
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            left: count,
+            last: &[],
+        }
     }
 
     /// Entries whose key was not read yet.
@@ -64,13 +56,13 @@ impl<'a> Map<'a> {
         };
         self.left = left;
         let (label, encoded) = reader.label()?;
-        match &mut self.order {
-            Order::Ascending(last) if encoded == *last => return Err(CborError::DuplicateKey),
-            Order::Ascending(last) if encoded < *last => return Err(CborError::UnsortedKeys),
-            Order::Ascending(last) => *last = encoded,
-            Order::Any(seen) if seen.contains(&encoded) => return Err(CborError::DuplicateKey),
-            Order::Any(seen) => seen.push(encoded).map_err(|_| CborError::TooManyEntries)?,
+        if encoded == self.last {
+            return Err(CborError::DuplicateKey);
         }
+        if encoded < self.last {
+            return Err(CborError::UnsortedKeys);
+        }
+        self.last = encoded;
         Ok(Some(label))
     }
 }

@@ -34,7 +34,7 @@ mod reader;
 mod writer;
 
 pub use error::CborError;
-pub use map::{Label, MAP_ENTRIES_MAX, Map};
+pub use map::{Label, Map};
 pub use reader::{DEPTH_MAX, Kind, Reader};
 pub use writer::Writer;
 

@@ -1,7 +1,6 @@
 //! The strict reader.
 
-use super::map::{Map, Order};
-use super::{CborError, Label};
+use super::{CborError, Label, Map};
 
 /// Deepest nesting that [`Reader::skip`] and [`Reader::raw`] follow. Our deepest message nests five deep (a token
 /// request: map, confirmation, COSE_Key); eight bounds the stack of a device.
@@ -145,20 +144,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The head of a map whose keys must ascend bytewise.
+    /// The head of a map, whose keys must ascend bytewise.
     pub fn map(&mut self) -> Result<Map<'a>, CborError> {
-        let count = self.map_head()?;
-        Ok(Map::new(count, Order::Ascending(&[])))
-    }
-
-    /// The head of a map with keys in any order, for the structures that other people's encoders make. Keys must
-    /// still differ; at most [`MAP_ENTRIES_MAX`](super::MAP_ENTRIES_MAX) of them.
-    pub fn map_in_any_order(&mut self) -> Result<Map<'a>, CborError> {
-        let count = self.map_head()?;
-        if count > super::MAP_ENTRIES_MAX {
-            return Err(CborError::TooManyEntries);
-        }
-        Ok(Map::new(count, Order::Any(heapless::Vec::new())))
+        let count = self.head_of(Kind::Map)?;
+        Ok(Map::new(self.plausible(count, 2)?))
     }
 
     /// The tag `number`, if the next item has it; any other tag is an error.
@@ -227,11 +216,6 @@ impl<'a> Reader<'a> {
         };
         let len = start.len() - self.rest.len();
         Ok((label, start.get(..len).ok_or(CborError::EndOfInput)?))
-    }
-
-    fn map_head(&mut self) -> Result<usize, CborError> {
-        let count = self.head_of(Kind::Map)?;
-        self.plausible(count, 2)
     }
 
     /// A count of items that each take at least `item_len` bytes: a larger one cannot be true, and a loop over it

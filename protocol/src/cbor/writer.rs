@@ -84,6 +84,11 @@ impl<'s, S: Sink + ?Sized> Writer<'s, S> {
         self.sink.put(bytes)
     }
 
+    /// The sink, for an encoder that writes one item itself.
+    pub fn sink(&mut self) -> &mut S {
+        self.sink
+    }
+
     fn head(&mut self, major: u8, argument: u64) -> Result<(), CapacityError> {
         let major = major << 5;
         let wide = argument.to_be_bytes();

@@ -56,7 +56,7 @@ pub fn decode(bytes: &[u8]) -> Result<PublicKey, CoseKeyError> {
 /// Beside the required members a key may name its id (any; it is a hint), its algorithm (-19 or -8) and its operations
 /// (which must allow verifying). A private part is refused, and so is a member that we do not know.
 pub fn read(reader: &mut Reader<'_>) -> Result<PublicKey, CoseKeyError> {
-    let mut map = reader.map_in_any_order()?;
+    let mut map = reader.map()?;
     let (mut kty, mut crv, mut x) = (None, None, None);
     while let Some(label) = map.next_label(reader)? {
         match label {

@@ -1,33 +1,17 @@
-//! COSE (RFC 9052) as far as Ed25519 needs it: COSE_Key and its thumbprint.
+//! COSE (RFC 9052) as far as our profile uses it: Ed25519 keys and `COSE_Sign1`.
+//!
+//! A signature is over the protected header bytes *as received*, never over a re-encoding. The unprotected header is
+//! empty, and the protected one holds the algorithm and the key id and nothing else (SPEC.md §3.5): a parameter that
+//! we do not know could change what the signature means, so it is refused, critical or not.
 
+mod error;
+mod header;
 pub mod key;
+pub mod sign1;
 
-/// The names of Ed25519 among COSE algorithms. Neither chooses a key: a key is chosen first, and it is Ed25519.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Algorithm {
-    /// -19 (RFC 9864): what we write.
-    Ed25519,
-    /// -8, "EdDSA" with the curve left to the key (RFC 9053 §2.2, deprecated): read, with an Ed25519 key only.
-    EdDsa,
-}
+pub use error::{CoseError, SignError};
+pub use header::{Algorithm, Header, PROTECTED_LEN};
+pub use sign1::{Sign1, TO_BE_SIGNED_LEN_MAX, ToBeSigned};
 
-impl Algorithm {
-    /// The algorithm of a COSE number; `None` for all that is not Ed25519.
-    #[must_use]
-    pub fn from_id(id: i64) -> Option<Self> {
-        match id {
-            -19 => Some(Self::Ed25519),
-            -8 => Some(Self::EdDsa),
-            _ => None,
-        }
-    }
-
-    /// The COSE number.
-    #[must_use]
-    pub fn id(self) -> i64 {
-        match self {
-            Self::Ed25519 => -19,
-            Self::EdDsa => -8,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;
