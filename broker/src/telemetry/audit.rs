@@ -15,8 +15,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Events that wait for the writer at most: half a second of 16,000 logins a second, 64 KiB when idle.
-pub const RING_LEN: usize = 8_192;
 /// The writer lets events gather this long: one write and one wake-up for all of them instead of one each.
 const LINGER: Duration = Duration::from_millis(20);
 /// Bytes that go to the file in one write.
@@ -72,12 +70,14 @@ pub struct Counts {
 }
 
 impl Audit {
-    /// Opens the trail in `directory` (whose lock the caller holds) and starts the thread that writes.
-    pub fn start(directory: &Path, keep: Keep) -> io::Result<(Self, AuditWriter)> {
+    /// Opens the trail in `directory` (whose lock the caller holds) and starts the thread that writes. At most `ring`
+    /// events wait for it ([`Limits::audit_ring`](crate::limits::Limits)).
+    pub fn start(directory: &Path, keep: Keep, ring: usize) -> io::Result<(Self, AuditWriter)> {
         let file = TrailFile::open(directory, keep)?;
-        let (audit, events, control) = Self::with_ring(RING_LEN);
+        let (audit, events, control) = Self::with_ring(ring);
         let writer = Writer {
             file,
+            ring,
             failing: false,
             last_wall: UnixTime(0),
             counts: Arc::clone(&audit.shared.counts),
@@ -187,6 +187,7 @@ impl Drop for AuditWriter {
 /// The thread's own state.
 struct Writer {
     file: TrailFile,
+    ring: usize,
     /// The last write failed: said once, not with every batch.
     failing: bool,
     last_wall: UnixTime,
@@ -200,11 +201,11 @@ impl Writer {
         while let Ok(first) = events.recv() {
             let request = control.recv_timeout(LINGER).ok();
             batch.extend(first.map(|event| *event));
-            batch.extend(waiting(events));
+            batch.extend(waiting(events, self.ring));
             self.write(&mut batch);
             for request in request.into_iter().chain(control.try_iter()) {
                 // More may have come in between the two: a request covers all that was recorded before it.
-                batch.extend(waiting(events));
+                batch.extend(waiting(events, self.ring));
                 self.write(&mut batch);
                 match request {
                     // Nobody waits any more: fine.
@@ -280,9 +281,8 @@ impl Writer {
 }
 
 /// What is in the ring now: at most its length, so that a flood does not keep the writer from writing.
-fn waiting(events: &Receiver<Option<Box<Event>>>) -> impl Iterator<Item = Event> {
-    let ring = events.try_iter().take(RING_LEN);
-    ring.flatten().map(|event| *event)
+fn waiting(events: &Receiver<Option<Box<Event>>>, ring: usize) -> impl Iterator<Item = Event> {
+    events.try_iter().take(ring).flatten().map(|event| *event)
 }
 
 fn lost(wall: UnixTime, count: u64) -> Event {

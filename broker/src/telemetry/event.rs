@@ -77,14 +77,12 @@ pub enum EventKind {
         /// By whom.
         by: Actor,
     },
-    /// Many devices were added in one go: one event a batch.
+    /// Many devices were enrolled in one go.
     Import {
-        /// How many.
-        count: u64,
-        /// The first id of the batch.
-        first: Box<str>,
-        /// The last id of the batch.
-        last: Box<str>,
+        /// How many were added.
+        added: u64,
+        /// How many were enrolled already, exactly so.
+        unchanged: u64,
         /// By whom.
         by: Actor,
     },

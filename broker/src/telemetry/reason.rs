@@ -55,6 +55,8 @@ pub enum RefusalReason {
     DataMalformed,
     /// The Echo value is stale, or was given to another address.
     EchoStale,
+    /// The peer left before it proved itself.
+    GaveUp,
     /// The key's time is over.
     KeyExpired,
     /// The key's time has not begun.
@@ -102,6 +104,7 @@ impl fmt::Display for RefusalReason {
             Self::DeviceSuspended => "the device is suspended",
             Self::DataMalformed => "the authentication data does not follow the method",
             Self::EchoStale => "the Echo value is stale or was given to another address",
+            Self::GaveUp => "the peer left before it proved itself",
             Self::KeyExpired => "the key has expired",
             Self::KeyNotYetValid => "the key is not valid yet",
             Self::KeyUnknown => "the key is not one of the device's keys",

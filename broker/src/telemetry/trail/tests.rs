@@ -76,7 +76,7 @@ fn an_event_is_one_line_without_empty_fields() {
 #[test]
 fn recorded_events_are_read_back_newest_last() {
     let dir = TempDir::new().unwrap();
-    let (audit, writer) = Audit::start(dir.path(), Keep::default()).unwrap();
+    let (audit, writer) = Audit::start(dir.path(), Keep::default(), 4_096).unwrap();
     for at in 1..=5 {
         audit.record(login(at, "dev1", None));
     }
@@ -89,7 +89,7 @@ fn recorded_events_are_read_back_newest_last() {
 #[test]
 fn stopping_writes_what_is_still_in_the_ring() {
     let dir = TempDir::new().unwrap();
-    let (audit, writer) = Audit::start(dir.path(), Keep::default()).unwrap();
+    let (audit, writer) = Audit::start(dir.path(), Keep::default(), 4_096).unwrap();
     for at in 0..1_000 {
         audit.record(added(at, "dev1"));
     }
@@ -220,7 +220,7 @@ fn following_waits_for_the_end_of_a_line() {
 fn a_full_disk_costs_events_and_says_so_and_nothing_else() {
     // A directory in the place of the next file: every rotation fails, as writing does on a full disk.
     let dir = TempDir::new().unwrap();
-    let (audit, writer) = Audit::start(dir.path(), small()).unwrap();
+    let (audit, writer) = Audit::start(dir.path(), small(), 4_096).unwrap();
     fs::create_dir_all(dir.path().join("audit.2.jsonl/x")).unwrap();
     for at in 0..10 {
         audit.record(login(at, "dev1", None));
