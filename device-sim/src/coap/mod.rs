@@ -1,0 +1,5 @@
+//! The gateway's side of CoAP: messages, one exchange with its retransmissions, fetching a token. Sans-I/O: datagrams
+//! and time in, datagrams and results out.
+
+pub mod exchange;
+pub mod message;
