@@ -1,0 +1,1 @@
+//! Files that are imported, and files that are refused as a whole.

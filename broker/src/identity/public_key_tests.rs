@@ -1,0 +1,1 @@
+//! Keys of every form, and everything that is none.
