@@ -38,6 +38,7 @@ pub use limits::{
     ATTRIBUTE_VALUE_LEN_MAX, ATTRIBUTES_MAX, FEED_IDS_MAX, GROUPS_MAX, IMPORT_DEVICES_MAX,
     IMPORT_ERRORS_MAX, IMPORT_LINE_LEN_MAX, KEYS_MAX, PAGE_MAX, ROLES_MAX, VIA_MAX,
 };
+pub(crate) use public_key::hex32;
 pub use public_key::{KeyForm, PublicKeyError, parse_public_key};
 pub use registry::{Added, IdentityChange, Listener, Registry, Transitioned};
 pub use store::{Change, Changes, MemoryStore, Revision, Snapshot, SqliteStore, Store, StoreError};

@@ -1,0 +1,1 @@
+//! Directories that are opened, refused, held, interrupted.

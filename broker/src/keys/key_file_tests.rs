@@ -1,0 +1,1 @@
+//! Keys as openssl and people write them.
