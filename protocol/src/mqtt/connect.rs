@@ -5,7 +5,7 @@ use super::read::Reader;
 use super::redact::Redacted;
 use super::will::WillFlags;
 use super::write::{self, Body, Properties};
-use super::{DecodeError, PacketType, UserProperties, Version, Will};
+use super::{DecodeError, Frame, PacketType, UserProperties, Version, Will};
 use crate::sink::{CapacityError, Sink};
 use core::fmt;
 
@@ -94,16 +94,18 @@ impl<'a> Connect<'a> {
         }
     }
 
-    pub(super) fn decode(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
-        // Not read as a string: what is no MQTT need not be UTF-8 to be called so.
-        if reader.binary()? != PROTOCOL_NAME {
-            return Err(DecodeError::ProtocolName);
+    /// The version that a CONNECT claims, even if the rest of it is refused: in what form to answer. `None` if the
+    /// protocol name or level is unknown, or if the frame is no CONNECT.
+    #[must_use]
+    pub fn claimed_version(frame: &Frame<'_>) -> Option<Version> {
+        if frame.packet_type() != PacketType::Connect {
+            return None;
         }
-        let version = match reader.u8()? {
-            4 => Version::V311,
-            5 => Version::V5,
-            _ => return Err(DecodeError::ProtocolLevel),
-        };
+        read_version(&mut Reader::new(frame.body())).ok()
+    }
+
+    pub(super) fn decode(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+        let version = read_version(&mut reader)?;
         let flags = reader.u8()?;
         if flags & RESERVED != 0 {
             return Err(DecodeError::ConnectFlagReserved);
@@ -155,6 +157,18 @@ impl<'a> Connect<'a> {
             | bit(self.username.is_some(), USER_NAME)
             | bit(self.password.is_some(), PASSWORD)
             | self.will.map_or(0, |will| will.connect_flags())
+    }
+}
+
+fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+    // Not read as a string: what is no MQTT need not be UTF-8 to be called so.
+    if reader.binary()? != PROTOCOL_NAME {
+        return Err(DecodeError::ProtocolName);
+    }
+    match reader.u8()? {
+        4 => Ok(Version::V311),
+        5 => Ok(Version::V5),
+        _ => Err(DecodeError::ProtocolLevel),
     }
 }
 

@@ -28,6 +28,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Encoding writes what a value says: it refuses what no length field can express and a QoS 1 or 2 PUBLISH without a
+//! packet identifier; every other rule is the builder's to keep. What was decoded can always be encoded again.
+//!
 //! What the codec leaves to its callers, because it depends on the connection or on policy: which packet may come now,
 //! empty and unwelcome client identifiers, the maxima that the ends told each other, whether a topic alias is known,
 //! whether AUTH repeats the method of CONNECT, payloads that are not what their format indicator says.
@@ -68,6 +71,9 @@ mod terms;
 mod unsubscribe;
 mod will;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use ack::{Ack, AckKind};
 pub use auth::Auth;
