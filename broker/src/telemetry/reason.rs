@@ -19,6 +19,8 @@ pub enum Method {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalReason {
+    /// The assertion is signed by an algorithm other than Ed25519, or by none.
+    AssertionAlgorithm,
     /// The assertion was made before this broker started, and its memory of used ones began then.
     AssertionBeforeStart,
     /// The assertion's time is over.
@@ -41,8 +43,12 @@ pub enum RefusalReason {
     BadSignature,
     /// The channel binding is not the one that this listener takes.
     BindingRefused,
-    /// The challenge was answered too late, or is not one of ours.
+    /// The broker could not do its part: a key that does not sign, or a mistake of ours.
+    BrokerFault,
+    /// The challenge was answered too late.
     ChallengeExpired,
+    /// The challenge is not one of ours, or of an earlier start.
+    ChallengeForged,
     /// The client id is not the device's own.
     ClientIdNotOwn,
     /// The device waits for approval.
@@ -63,6 +69,8 @@ pub enum RefusalReason {
     KeyNotYetValid,
     /// The device is known, this key is not one of its keys.
     KeyUnknown,
+    /// The proof came under another method than the login began with.
+    MethodChanged,
     /// The authentication method is not one that this listener takes.
     MethodUnknown,
     /// Neither an authentication method nor a password came.
@@ -79,6 +87,8 @@ pub enum RefusalReason {
     TwoCredentials,
     /// No device has this id or this key.
     UnknownDevice,
+    /// The user name is not the device's id.
+    UserNameNotOwn,
     /// The proof or assertion was made for another broker.
     WrongBroker,
 }
@@ -86,6 +96,7 @@ pub enum RefusalReason {
 impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::AssertionAlgorithm => "the assertion is not signed by Ed25519",
             Self::AssertionBeforeStart => "the assertion is older than this start of the broker",
             Self::AssertionExpired => "the assertion has expired",
             Self::AssertionFromFuture => "the assertion is made in the future",
@@ -97,7 +108,9 @@ impl fmt::Display for RefusalReason {
             Self::AudienceUnknown => "the audience is not served here",
             Self::BadSignature => "the signature does not match the enrolled key",
             Self::BindingRefused => "the channel binding is not the one this listener takes",
-            Self::ChallengeExpired => "the challenge was answered too late or is not ours",
+            Self::BrokerFault => "the broker could not do its part",
+            Self::ChallengeExpired => "the challenge was answered too late",
+            Self::ChallengeForged => "the challenge is not ours or from an earlier start",
             Self::ClientIdNotOwn => "the client id is not the device's own",
             Self::DevicePending => "the device waits for approval",
             Self::DeviceRevoked => "the device is revoked",
@@ -108,6 +121,7 @@ impl fmt::Display for RefusalReason {
             Self::KeyExpired => "the key has expired",
             Self::KeyNotYetValid => "the key is not valid yet",
             Self::KeyUnknown => "the key is not one of the device's keys",
+            Self::MethodChanged => "the method is not the one that the login began with",
             Self::MethodUnknown => "the authentication method is not taken here",
             Self::NoCredentials => "no credentials came",
             Self::ReplayMemoryFull => "too many live assertions of this device",
@@ -116,6 +130,7 @@ impl fmt::Display for RefusalReason {
             Self::TimedOut => "no proof came in time",
             Self::TwoCredentials => "two kinds of credentials came at once",
             Self::UnknownDevice => "no device has this id or key",
+            Self::UserNameNotOwn => "the user name is not the device's id",
             Self::WrongBroker => "it was made for another broker",
         })
     }
