@@ -1,0 +1,64 @@
+//! Who somebody is, once that is proved.
+use crate::identity::{Device, DeviceKey, DeviceState, Revision};
+use crate::telemetry::reason::{Method, RefusalReason};
+use keygate_protocol::ident::KeyId;
+use keygate_protocol::time::UnixTime;
+use std::sync::Arc;
+
+/// The outcome of authentication, and all that authorization looks at. One for each session.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The device, as it was at [`revision`](Self::revision).
+    pub device: Arc<Device>,
+    /// The key that opened the session; when it goes, the session ends.
+    pub key_id: Option<KeyId>,
+    /// How it was proved.
+    pub method: Method,
+    /// When the proof is worth nothing any more: the first second at which nothing is accepted or delivered.
+    pub expires_at: Option<UnixTime>,
+    /// The state of the identity store that all of this was read from.
+    pub revision: Revision,
+}
+
+impl Principal {
+    /// The proved id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.device.id
+    }
+
+    /// Whether the proof is worth nothing any more.
+    #[must_use]
+    pub fn is_expired(&self, wall: UnixTime) -> bool {
+        self.expires_at.is_some_and(|end| end <= wall)
+    }
+}
+
+/// Why this device may not be logged in, whatever it proves.
+pub(super) fn check_state(device: &Device) -> Result<(), RefusalReason> {
+    match device.state {
+        DeviceState::Active => Ok(()),
+        DeviceState::Pending => Err(RefusalReason::DevicePending),
+        DeviceState::Revoked => Err(RefusalReason::DeviceRevoked),
+        DeviceState::Suspended => Err(RefusalReason::DeviceSuspended),
+    }
+}
+
+/// Why this key proves nothing now.
+pub(super) fn check_validity(key: &DeviceKey, wall: UnixTime) -> Result<(), RefusalReason> {
+    if key.is_valid_at(wall) {
+        return Ok(());
+    }
+    match key.not_before.is_some_and(|start| wall < start) {
+        true => Err(RefusalReason::KeyNotYetValid),
+        false => Err(RefusalReason::KeyExpired),
+    }
+}
+
+/// The earlier of two ends, of which either may be never.
+pub(super) fn earlier(a: Option<UnixTime>, b: Option<UnixTime>) -> Option<UnixTime> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
