@@ -1,4 +1,5 @@
-//! SPEC.md §8.7, §8.8 — what `/token` answers: a token or an error.
+//! SPEC.md §8.7, §8.8 — what `/token` answers: a token or an error. A device passes over integer keys that it does
+//! not know (SPEC.md §12), so that a later broker may say more; RFC 9200 has no text keys.
 
 use super::request::read_scope;
 use super::{
@@ -42,7 +43,8 @@ impl<'a> TokenAnswer<'a> {
                 Label::Int(SCOPE) => scope = Some(read_scope(&mut reader)?),
                 Label::Int(TOKEN_TYPE) => token_type = Some(reader.int()?),
                 Label::Int(ACE_PROFILE) => profile = Some(reader.int()?),
-                Label::Int(_) | Label::Text(_) => return Err(AceError::UnknownParameter),
+                Label::Int(_) => reader.skip()?,
+                Label::Text(_) => return Err(AceError::UnknownParameter),
             }
         }
         reader.finish()?;
@@ -101,7 +103,8 @@ impl<'a> ErrorAnswer<'a> {
                     );
                 }
                 Label::Int(ERROR_DESCRIPTION) => description = Some(reader.text()?),
-                Label::Int(_) | Label::Text(_) => return Err(AceError::UnknownParameter),
+                Label::Int(_) => reader.skip()?,
+                Label::Text(_) => return Err(AceError::UnknownParameter),
             }
         }
         reader.finish()?;

@@ -1,9 +1,9 @@
 //! SPEC.md §8.7, §8.8 — the maps of ACE-OAuth (RFC 9200 §5.8, RFC 9201): token request, token, error.
 //!
-//! Keys are the registered integers, in ascending order. A key that the message does not have in our profile is
-//! refused, in requests and in answers: a request that asks for more than the broker understands would get something
-//! else than it asked for. The numbers of these maps overlap with those of claims (4 is `req_cnf` here and `exp` there), so
-//! no list of them is shared.
+//! Keys are the registered integers, in ascending order; text keys are refused. A request with a key that our profile
+//! does not have is refused: whoever asks for more than the broker understands would get something else than was asked
+//! for. In an answer a device passes over such a key. The numbers overlap with those of claims (4 is `req_cnf` here
+//! and `exp` there), so no list of them is shared.
 //!
 //! ```
 //! use keygate_protocol::ace::{AceError, ErrorCode, GrantType, TokenRequest};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::cbor::{CborError, Kind, Label, Reader};
+use crate::cbor::{CborError, Kind, Label, Reader, Writer};
 use crate::crypto::{KeyError, PUBLIC_KEY_LEN, PublicKey, sha256};
 use crate::sink::{CapacityError, Sink};
 
@@ -28,6 +28,25 @@ const OP_VERIFY: i64 = 2;
 pub fn encode(key: &PublicKey, out: &mut (impl Sink + ?Sized)) -> Result<(), CapacityError> {
     out.put(&START)?;
     out.put(key.as_bytes())
+}
+
+/// Writes the key with its id and its algorithm, as a key set lists it.
+pub(super) fn write_named(
+    key: &PublicKey,
+    algorithm: super::Algorithm,
+    writer: &mut Writer<'_, impl Sink + ?Sized>,
+) -> Result<(), CapacityError> {
+    writer.map(5)?;
+    writer.int(KTY)?;
+    writer.int(KTY_OKP)?;
+    writer.int(KID)?;
+    writer.bytes(key.key_id().as_bytes())?;
+    writer.int(ALG)?;
+    writer.int(algorithm.id())?;
+    writer.int(CRV)?;
+    writer.int(CRV_ED25519)?;
+    writer.int(X)?;
+    writer.bytes(key.as_bytes())
 }
 
 /// SHA-256 of the COSE_Key with only its required members (RFC 9679 §3), which is what [`encode`] writes.

@@ -7,6 +7,7 @@
 mod error;
 mod header;
 pub mod key;
+pub mod key_set;
 pub mod sign1;
 
 pub use error::{CoseError, SignError};

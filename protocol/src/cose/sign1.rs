@@ -9,7 +9,7 @@ use crate::sink::{CapacityError, Sink};
 pub const TAG: u64 = 18;
 
 /// Longest external_aad: that of a signed CoAP request with the longest broker id, Echo and path (SPEC.md §8.5).
-const EXTERNAL_AAD_LEN_MAX: usize = 512;
+pub const EXTERNAL_AAD_LEN_MAX: usize = 512;
 
 /// Longest payload: a CoAP body that fits one datagram (RFC 7252 §4.6).
 pub const PAYLOAD_LEN_MAX: usize = 1024;

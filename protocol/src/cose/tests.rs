@@ -63,6 +63,34 @@ fn key_and_thumbprint_are_those_of_the_vectors() {
 }
 
 #[test]
+fn a_key_set_lists_keys_with_id_and_algorithm() {
+    let broker = SoftwareSigner::from_seed(&vectors::BROKER_SEED).public_key();
+    let mut out = Message::new();
+    key_set::encode(&[broker], &mut out).unwrap();
+    let head =
+        b"\x81\xa5\x01\x01\x02\x48\x5c\x84\x0f\x7a\x40\x23\x01\x70\x03\x32\x20\x06\x21\x58\x20";
+    assert_eq!(out[..], [&head[..], broker.as_bytes()].concat());
+    assert_eq!(key_set::decode(&out).unwrap(), [broker]);
+    let value: Value = serde_cbor::from_slice(&out).unwrap();
+    assert_eq!(serde_cbor::to_vec(&value).unwrap(), out[..]);
+
+    let many = [broker; key_set::KEYS_MAX + 1];
+    assert!(key_set::encode(&many, &mut Message::new()).is_err());
+    let mut out = Message::new();
+    key_set::encode(&many[1..], &mut out).unwrap();
+    assert_eq!(
+        key_set::decode(&out).map(|keys| keys.len()),
+        Ok(key_set::KEYS_MAX)
+    );
+    let entry = &out[1..1 + (out.len() - 1) / key_set::KEYS_MAX];
+    let nine = [&[0x89][..], &entry.repeat(9)].concat();
+    assert_eq!(
+        key_set::decode(&nine),
+        Err(CoseKeyError::Cbor(CborError::WrongCount))
+    );
+}
+
+#[test]
 fn a_key_may_name_id_algorithm_and_operations() {
     let x = device().public_key();
     let members = |head: &[u8]| [head, b"\x20\x06\x21\x58\x20", x.as_bytes()].concat();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cbor::{CborError, Writer};
+use crate::cbor::CborError;
 use crate::cose::key::CoseKeyError;
 use crate::cose::{CoseError, SignError, sign1};
 use crate::crypto::{KeyError, PublicKey, Signer as _, SoftwareSigner};
@@ -427,8 +427,6 @@ proptest! {
         let read = Untrusted::decode(&token).unwrap().verify(&token_key().public_key()).unwrap();
         prop_assert_eq!(*read, claims);
         prop_assert!(serde_cbor::from_slice::<Value>(&token).is_ok());
-        let mut counted = crate::sink::Counter::new();
-        Writer::new(&mut counted).raw(&token).unwrap();
-        prop_assert_eq!(counted.total(), token.len());
+        prop_assert!(token.len() <= TOKEN_LEN_MAX);
     }
 }
