@@ -1,6 +1,7 @@
 //! `vectors`: byte for byte · `refusals`: one test for each thing that must not work · `states`: every state and event,
 //! as a golden file · `pair`: both ends under virtual time with faults · `properties`: decoders and encoders.
 
+mod pair;
 mod properties;
 mod refusals;
 mod states;

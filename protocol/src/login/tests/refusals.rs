@@ -575,7 +575,7 @@ fn the_broker_signs_only_with_the_key_that_was_asked_for() {
 fn a_login_proof_is_no_reauthentication_and_back() {
     let (_, _, proof) = answered(login(), |_| ());
     let (_, broker, _) = challenged(login(), |context| {
-        context.opening = Opening::reauthentication()
+        context.opening = Opening::reauthentication();
     });
     assert_eq!(verify(broker, &proof).unwrap_err(), Refusal::BadSignature);
 }

@@ -16,6 +16,9 @@ use crate::login::device::{AwaitConfirmation, Challenged, DeviceError};
 /// cannot even be handed to it.
 type Outcome = Option<Result<&'static str, String>>;
 
+/// A name, and how to get there.
+type State<S> = (&'static str, fn() -> S);
+
 fn refused<T, E: core::fmt::Debug>(next: &'static str, result: Result<T, E>) -> Outcome {
     Some(result.map(|_| next).map_err(|error| format!("{error:?}")))
 }
@@ -49,7 +52,7 @@ fn unpinned() -> device::Login<'static> {
     device::Login::new(client_id, id(BROKER_ID), device_key().key_id())
 }
 
-const DEVICE_STATES: &[(&str, fn() -> Device)] = &[
+const DEVICE_STATES: &[State<Device>] = &[
     ("Login", || Device::Configured(login())),
     ("AwaitChallenge", || {
         Device::AwaitChallenge(challenged(login(), |_| ()).0)
@@ -237,7 +240,7 @@ fn proven(login: device::Login<'static>) -> Proven {
         .unwrap()
 }
 
-const BROKER_STATES: &[(&str, fn() -> Broker)] = &[
+const BROKER_STATES: &[State<Broker>] = &[
     ("Listening, binding optional", || {
         Broker::Listening(BindingPolicy::Optional)
     }),
@@ -448,7 +451,7 @@ fn prove(
 
 fn print_machine<S, E: Copy>(
     name: &str,
-    states: &[(&str, fn() -> S)],
+    states: &[State<S>],
     events: &[(&str, E)],
     outcome: fn(S, E) -> Outcome,
 ) -> String {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::login::opening::write_connect;
-use crate::login::{Challenge, Open, Role, Transcript, WillPart};
-use crate::mqtt::Qos;
+use crate::login::{Challenge, METHOD, Open, Role, Transcript, WillPart};
+use crate::mqtt::{Auth, Connect, Packet, Qos, ReasonCode, Sender, Version, decode, frame};
 use crate::vectors::{hex, keygate};
 use serde_json::Value;
 
@@ -183,4 +183,77 @@ fn logins_end_to_end() {
         let confirmed = device.confirm(bytes).expect("a good confirmation");
         assert_eq!(confirmed.broker_proved(), case.broker_proves());
     }
+}
+
+fn encoded(packet: &Packet<'_>) -> Vec<u8> {
+    let mut bytes = heapless::Vec::<u8, 256>::new();
+    packet
+        .encode(Version::V5, &mut bytes)
+        .expect("a login packet is small");
+    bytes.to_vec()
+}
+
+fn auth_packet(code: ReasonCode, data: &[u8]) -> Vec<u8> {
+    let auth = Auth {
+        data: Some(data),
+        ..Auth::new(code, METHOD)
+    };
+    encoded(&Packet::Auth(auth))
+}
+
+#[test]
+fn whole_packets_through_the_codec() {
+    for case in cases() {
+        let proof = case.bytes("device_signature");
+        let challenge = case.bytes("challenge_auth_data");
+        let open = case.bytes("open_auth_data");
+        assert_eq!(
+            auth_packet(ReasonCode::ContinueAuthentication, &challenge),
+            case.bytes("challenge_packet")
+        );
+        assert_eq!(
+            auth_packet(ReasonCode::ContinueAuthentication, &proof),
+            case.bytes("proof_packet")
+        );
+        if case.text("name") == "re-authentication" {
+            assert_eq!(
+                auth_packet(ReasonCode::ReAuthenticate, &open),
+                case.bytes("open_packet")
+            );
+        } else if !case.value["open_packet"].is_null() {
+            let mut connect = Connect::new(Version::V5, case.text("client_id"));
+            connect.keep_alive_s = 60;
+            connect.properties.auth_method = Some(METHOD);
+            connect.properties.auth_data = Some(&open);
+            assert_eq!(
+                encoded(&Packet::Connect(connect)),
+                case.bytes("open_packet")
+            );
+        }
+    }
+}
+
+/// The CONNECT of SPEC.md §4.6, made by other code.
+const WITH_WILL: &str = concat!(
+    "106a00044d515454050c003c3b1100000e1015000a6b672d65643235353139160026850150000102030405060708090a",
+    "0b0c0d0e0f48866eefbd6718c884485c840f7a40230170010004646576310518000000050011646576696365732f6465",
+    "76312f676f6e650003627965",
+);
+
+#[test]
+fn the_opening_of_a_connect_is_read_off_the_packet() {
+    let bytes = hex(&WITH_WILL.into());
+    let whole = frame(&bytes, 1_000).expect("a frame").expect("all of it");
+    let Ok(Packet::Connect(connect)) = decode(&whole, Sender::Client, Version::V5) else {
+        panic!("not a CONNECT")
+    };
+    let case = &cases()[2];
+    assert_eq!(Opening::of_connect(&connect), case.opening);
+    assert_eq!(
+        connect.properties.auth_data,
+        Some(&case.bytes("open_auth_data")[..])
+    );
+    let mut other = connect;
+    other.clean_start = true;
+    assert_ne!(Opening::of_connect(&other), case.opening);
 }
