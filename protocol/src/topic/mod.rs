@@ -3,7 +3,7 @@
 //! | item | what it answers |
 //! |---|---|
 //! | [`TopicName`], [`TopicFilter`] | is this text a name, a filter? |
-//! | [`matches`] | does a message on this name go to this filter? |
+//! | [`matches()`] | does a message on this name go to this filter? |
 //! | [`covers`] | may somebody who was granted this filter ask for that one? |
 //! | [`overlaps`] | is there a name that both filters match? |
 //!
