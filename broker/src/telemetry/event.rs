@@ -270,6 +270,8 @@ pub enum BrokerChange {
 pub enum Change {
     /// It was enrolled.
     Added,
+    /// It was enrolled by claim and may log in from now on.
+    Approved,
     /// It may log in again.
     Resumed,
     /// It is locked out for good.
