@@ -8,21 +8,17 @@ use super::jws::{Claims, Header, Jws};
 use super::principal::{check_state, check_validity};
 use super::refusal::Refusal;
 use super::replay::{ReplayError, ReplayMemory};
-use super::rules::{ASSERTION_TTL_MAX_S, ListenerRules, Reuse};
+use super::rules::{ListenerRules, Reuse};
 use super::{CHALLENGE_LIFE_MS, Method};
 use crate::identity::{Device, DeviceKey};
 use crate::telemetry::reason::RefusalReason as Reason;
+use keygate_protocol::assertion::{
+    ALGORITHM, ALGORITHM_OLD, CLOCK_SKEW_S, CONFIGURED_LIFE_S_MAX, TYPE,
+};
 use keygate_protocol::crypto::PublicKey;
 use keygate_protocol::ident::Id;
 use keygate_protocol::time::{Millis, UnixTime};
 use std::sync::{Arc, PoisonError};
-
-const TYP: &str = "keygate-login+jwt";
-/// `EdDSA` is what older libraries write for the same (RFC 9864).
-const ALGS: [&str; 2] = ["Ed25519", "EdDSA"];
-
-/// Clocks may differ by this much, each way (SPEC.md §6.3).
-const SKEW_S: u64 = 60;
 
 /// A login by assertion: what came in the CONNECT, and where.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +72,7 @@ impl Authn {
             .as_deref()
             .and_then(|d| named_key(d, &jws.header, login.wall));
         let public = key.map_or_else(PublicKey::nobody, |key| key.public);
-        let verified = public.verify(&jws.signed, &jws.signature);
+        let verified = jws.compact.verify(&public);
 
         let Some(device) = &device else {
             return Err(refuse(Reason::UnknownDevice));
@@ -104,10 +100,10 @@ impl Authn {
     ) -> Result<&'j str, Reason> {
         let claims = &jws.claims;
         // An assertion that goes with a token must not open what the token would have narrowed.
-        if jws.header.typ != TYP || claims.has_ath {
+        if jws.header.typ != TYPE || claims.has_ath {
             return Err(Reason::AssertionWrongType);
         }
-        if !ALGS.contains(&jws.header.alg.as_str()) {
+        if ![ALGORITHM, ALGORITHM_OLD].contains(&jws.header.alg.as_str()) {
             return Err(Reason::AssertionAlgorithm);
         }
         let id = claims.id().ok_or(Reason::AssertionMalformed)?;
@@ -174,18 +170,21 @@ impl Authn {
             return Err(Reason::AssertionMalformed);
         };
         let wall = login.wall.0;
-        let life_max = login.listener.assertion_ttl_max_s.min(ASSERTION_TTL_MAX_S);
+        let life_max = login
+            .listener
+            .assertion_ttl_max_s
+            .min(CONFIGURED_LIFE_S_MAX);
         if exp <= iat {
             return Err(Reason::AssertionMalformed);
         }
         if exp - iat > life_max {
             return Err(Reason::AssertionLifetime);
         }
-        let soonest = wall.saturating_add(SKEW_S);
+        let soonest = wall.saturating_add(CLOCK_SKEW_S);
         if iat > soonest || claims.nbf.is_some_and(|nbf| nbf > soonest) {
             return Err(Reason::AssertionFromFuture);
         }
-        let expires = exp.saturating_add(SKEW_S);
+        let expires = exp.saturating_add(CLOCK_SKEW_S);
         if wall >= expires {
             return Err(Reason::AssertionExpired);
         }

@@ -3,12 +3,13 @@
 use crate::rng::Random;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
+use keygate_protocol::assertion::CNONCE_LIFE_S;
 use keygate_protocol::time::Millis;
 use sha2::Sha256;
 use std::fmt;
 
 /// How long a challenge may be answered (SPEC.md §6.3).
-pub const CHALLENGE_LIFE_MS: u64 = 60_000;
+pub const CHALLENGE_LIFE_MS: u64 = CNONCE_LIFE_S * 1_000;
 
 /// Length of a challenge as text.
 pub const CHALLENGE_TEXT_LEN: usize = BYTES_LEN / 3 * 4;

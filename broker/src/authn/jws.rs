@@ -1,22 +1,17 @@
 //! The outer form of an assertion: compact JWS, strictly (SPEC.md §6.1 to §6.3).
 //!
 //! Nothing is believed here; this is what the text says, if it says anything.
-use base64ct::{Base64UrlUnpadded, Encoding};
-use keygate_protocol::crypto::{Signable, Signature};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use keygate_protocol::assertion::{Compact, CompactError, JSON_LEN_MAX, is_jti};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
+};
 use std::fmt;
-
-/// Longest assertion. It must fit the bounds of a connection before CONNACK, and a JWS of this kind needs about 400.
-pub const ASSERTION_LEN_MAX: usize = 1024;
-
-const JTI_LEN_MAX: usize = 64;
 
 /// A text in the form of an assertion.
 pub(super) struct Jws<'a> {
     pub(super) header: Header,
     pub(super) claims: Claims,
-    pub(super) signed: Signable<'a>,
-    pub(super) signature: Signature,
+    pub(super) compact: Compact<'a>,
 }
 
 /// The protected header: these members and no others.
@@ -57,23 +52,14 @@ pub(super) fn looks_like_one(password: &[u8]) -> bool {
 
 impl<'a> Jws<'a> {
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
-        if text.len() > ASSERTION_LEN_MAX {
-            return Err(Malformed);
-        }
-        let mut parts = text.split(|byte| *byte == b'.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Malformed);
-        };
-        let mut buffer = [0; ASSERTION_LEN_MAX];
-        let signed = &text[..header.len() + 1 + claims.len()];
+        let compact = Compact::parse(text).map_err(|_| Malformed)?;
+        let mut buffer = [0; JSON_LEN_MAX];
+        let header = json(compact.header(&mut buffer))?;
+        let claims = json(compact.claims(&mut buffer))?;
         Ok(Self {
-            header: json(header, &mut buffer)?,
-            claims: json(claims, &mut buffer)?,
-            signed: Signable::jws_input(signed).map_err(|_| Malformed)?,
-            signature: Signature::from_slice(decode(signature, &mut buffer)?)
-                .map_err(|_| Malformed)?,
+            header,
+            claims,
+            compact,
         })
     }
 }
@@ -88,20 +74,12 @@ impl Claims {
 
     /// The `jti`, if it is one (SPEC.md §6.3).
     pub(super) fn jti(&self) -> Option<&str> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        self.jti
-            .as_deref()
-            .filter(|jti| (1..=JTI_LEN_MAX).contains(&jti.len()) && jti.bytes().all(allowed))
+        self.jti.as_deref().filter(|jti| is_jti(jti))
     }
 }
 
-/// Unpadded base64url with one spelling for each value: left-over bits that are not zero are refused.
-fn decode<'b>(text: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Malformed> {
-    Base64UrlUnpadded::decode(text, buffer).map_err(|_| Malformed)
-}
-
-fn json<'b, T: Deserialize<'b>>(text: &[u8], buffer: &'b mut [u8]) -> Result<T, Malformed> {
-    serde_json::from_slice(decode(text, buffer)?).map_err(|_| Malformed)
+fn json<T: DeserializeOwned>(text: Result<&[u8], CompactError>) -> Result<T, Malformed> {
+    serde_json::from_slice(text.map_err(|_| Malformed)?).map_err(|_| Malformed)
 }
 
 /// For a member that may be left out but is no `null` when it is there.

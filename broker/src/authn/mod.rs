@@ -34,11 +34,10 @@ pub use crate::telemetry::reason::{Method, RefusalReason};
 pub use assertion::AssertionLogin;
 pub use broker::{Accepted, Attempted, Authn, AuthnConfig, Begin};
 pub use challenge::{CHALLENGE_LIFE_MS, CHALLENGE_TEXT_LEN, ChallengeKeys, ChallengeState};
-pub use jws::ASSERTION_LEN_MAX;
 pub use kg_ed25519::{PendingProof, ProofMessage, Reattempted};
 pub use principal::Principal;
 pub use refusal::Refusal;
 pub use replay::{
     REPLAY_PER_IDENTITY_MAX, REPLAY_TOTAL_MAX, ReplayBounds, ReplayError, ReplayMemory,
 };
-pub use rules::{ASSERTION_TTL_MAX_S, ASSERTION_TTL_S, ClientIdRule, ListenerRules, Reuse};
+pub use rules::{ClientIdRule, ListenerRules, Reuse};

@@ -1,12 +1,9 @@
 //! What a listener asks of those who log in.
 use super::Method;
+#[cfg(doc)]
+use keygate_protocol::assertion::CONFIGURED_LIFE_S_MAX;
+use keygate_protocol::assertion::LIFE_S_MAX;
 use keygate_protocol::login::BindingPolicy;
-
-/// Longest life of an assertion with times, unless a listener is configured otherwise (SPEC.md §6.3).
-pub const ASSERTION_TTL_S: u64 = 300;
-
-/// The longest life that can be configured: somebody who gets hold of a reusable assertion is that device for so long.
-pub const ASSERTION_TTL_MAX_S: u64 = 24 * 60 * 60;
 
 /// The login rules of one listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,7 +16,8 @@ pub struct ListenerRules {
     pub binding: BindingPolicy,
     /// Whether an assertion opens one connection or any number until it expires.
     pub assertion_reuse: Reuse,
-    /// Longest life of an assertion with times; at most [`ASSERTION_TTL_MAX_S`] counts.
+    /// Longest life of an assertion with times; somebody who gets hold of a reusable assertion is that
+    /// device for so long, so no more than [`CONFIGURED_LIFE_S_MAX`] counts.
     pub assertion_ttl_max_s: u64,
 }
 
@@ -41,7 +39,7 @@ impl ListenerRules {
             client_id: ClientIdRule::Id,
             binding: BindingPolicy::None,
             assertion_reuse: Reuse::Once,
-            assertion_ttl_max_s: ASSERTION_TTL_S,
+            assertion_ttl_max_s: LIFE_S_MAX,
         }
     }
 }

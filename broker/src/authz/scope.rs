@@ -55,6 +55,9 @@ impl Policy {
     }
 
     fn granted(&self, device: &Device, action: Action) -> Vec<String> {
+        if !device.is_active() {
+            return Vec::new();
+        }
         let allowed = self.expanded(device, action, Effect::Allow);
         let denied = self.expanded(device, action, Effect::Deny);
         allowed
