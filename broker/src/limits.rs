@@ -1,1 +1,108 @@
-//! (in work)
+//! Every bound of the broker: its name, why it is that number, its default, and the setting that changes it.
+//!
+//! A setting is `name = value` under `[limits]` of the configuration file. Nothing in the broker grows without one of
+//! these. The protocol's own limits (sizes that two ends must agree on) are constants of `keygate-protocol`.
+use serde::{Deserialize, Serialize};
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $min:literal..=$max:literal;)+) => {
+        /// The bounds of one broker. `Limits::default()` is what a broker without configuration uses.
+        #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits { $($(#[doc = $doc])+ pub $name: $type,)+ }
+
+        impl Default for Limits {
+            fn default() -> Self { Self { $($name: $default,)+ } }
+        }
+
+        impl Limits {
+            /// The first setting that lies outside its allowed range: its name, its value, the smallest and the largest.
+            #[must_use]
+            pub fn out_of_range(&self) -> Option<(&'static str, u64, u64, u64)> {
+                $(if !($min..=$max).contains(&self.$name) {
+                    return Some((stringify!($name), self.$name as u64, $min as u64, $max as u64));
+                })+
+                None
+            }
+        }
+    };
+}
+
+limits! {
+    /// Bytes that a peer may send before it has proved an identity. A CONNECT with an assertion takes about 700, a will
+    /// payload is the rest. Also the most memory that a silent peer can hold.
+    pre_auth_bytes: usize = 8_192, 512usize..=262_144usize;
+    /// Milliseconds from accept to the end of the login. A radio link needs two round trips; a silent peer gets no more.
+    handshake_ms: u64 = 10_000, 100u64..=300_000u64;
+    /// Connections a shard that have not proved an identity. When full, the oldest of them makes room: a flood of silent
+    /// peers pushes out itself, never a session.
+    handshakes: usize = 4_096, 1usize..=1_000_000usize;
+    /// Milliseconds that a refused connection stays open for its peer to read the reason.
+    linger_ms: u64 = 1_000, 0u64..=60_000u64;
+    /// Connections and sessions a shard. Memory is about 1.2 kB each; descriptors are the usual limit.
+    connections: usize = 100_000, 1usize..=10_000_000usize;
+    /// Largest MQTT packet that is read or sent (declared in CONNACK as Maximum Packet Size).
+    packet_bytes: u32 = 262_144, 1_024u32..=268_435_455u32;
+    /// Bytes a shard held for packets of which only a part has arrived.
+    reassembly_bytes: usize = 67_108_864, 65_536usize..=17_179_869_184usize;
+    /// QoS 1 publishes of one client that may wait for their acknowledgement (declared as Receive Maximum).
+    receive_max: u16 = 1_024, 1u16..=65_535u16;
+    /// QoS 1 messages to one client that may wait for its acknowledgement; its own Receive Maximum can only lower it.
+    inflight_max: u16 = 1_024, 1u16..=65_535u16;
+    /// Messages queued for one slow session behind its window. More ends the session (0x97): a loss is never silent.
+    queue_messages: usize = 10_000, 1usize..=10_000_000usize;
+    /// Bytes queued for one slow session, for the same reason.
+    queue_bytes: usize = 8_388_608, 1_024usize..=17_179_869_184usize;
+    /// Bytes in a connection's write buffer above which QoS 0 messages to it are dropped and retained ones wait.
+    write_bytes: usize = 262_144, 1_024usize..=1_073_741_824usize;
+    /// Subscriptions a session.
+    subscriptions: usize = 128, 1usize..=1_000_000usize;
+    /// Of them, with a wildcard: each costs every published topic a look.
+    wildcard_subscriptions: usize = 32, 1usize..=1_000_000usize;
+    /// Levels of a topic name or filter: matching costs by levels.
+    topic_levels: usize = 32, 2usize..=128usize;
+    /// Retained messages in all.
+    retained_messages: usize = 1_000_000, 0usize..=100_000_000usize;
+    /// Bytes of retained messages in all.
+    retained_bytes: usize = 268_435_456, 0usize..=17_179_869_184usize;
+    /// Retained topics that one subscription looks at in one turn; the rest comes in later turns.
+    retained_scan: usize = 256, 1usize..=65_536usize;
+    /// Mail in a shard's inbox. When full, the sender stops reading publishers until there is room.
+    inbox: usize = 4_096, 2usize..=1_048_576usize;
+    /// Events that one turn takes from its sockets, so that no peer keeps a shard from the others.
+    turn_events: usize = 256, 1usize..=65_536usize;
+    /// Bytes that one turn reads from one connection.
+    turn_bytes: usize = 65_536, 1_024usize..=1_048_576usize;
+    /// Logins that one turn takes (each costs a signature check): established sessions come first.
+    turn_proofs: usize = 32, 1usize..=1_024usize;
+    /// Seconds after which every session ends and must log in again; 0 is never.
+    session_s: u64 = 0, 0u64..=315_360_000u64;
+    /// Audit events that wait for the writer. What does not fit is counted and the count is recorded.
+    audit_ring: usize = 16_384, 16usize..=1_048_576usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_inside_their_ranges() {
+        assert_eq!(Limits::default().out_of_range(), None);
+    }
+
+    #[test]
+    fn a_value_outside_its_range_is_named() {
+        let limits = Limits {
+            inbox: 1,
+            ..Limits::default()
+        };
+        assert_eq!(limits.out_of_range(), Some(("inbox", 1, 2, 1_048_576)));
+    }
+
+    #[test]
+    fn a_packet_fits_the_reassembly_bound() {
+        let limits = Limits::default();
+        assert!(usize::try_from(limits.packet_bytes).unwrap() <= limits.reassembly_bytes);
+        assert!(limits.pre_auth_bytes <= usize::try_from(limits.packet_bytes).unwrap());
+    }
+}
