@@ -1,0 +1,81 @@
+use keygate_protocol::mqtt::{DecodeError, ReasonCode};
+
+/// Why a session or a connection ends: decides the DISCONNECT code, whether the will goes out, and what the audit log
+/// says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// The client said goodbye; `with_will` if it asked for its will nevertheless (0x04).
+    Disconnected {
+        /// Whether the client wants its will published.
+        with_will: bool,
+    },
+    /// The connection broke.
+    ConnectionLost,
+    /// Nothing came for one and a half keep-alive periods (0x8D).
+    KeepAlive,
+    /// A newer connection proved the same identity (0x8E).
+    TakenOver,
+    /// The device was revoked, or its key removed (0x98).
+    Revoked,
+    /// The device was suspended (0x98).
+    Suspended,
+    /// The key or the session reached its end (0x87); the will goes out.
+    Expired,
+    /// The client did something that it has no right to, and MQTT has no milder answer (0x87).
+    NotAuthorized,
+    /// The client failed to prove itself again (0x87).
+    Reauthentication,
+    /// The bytes broke a rule of MQTT.
+    Malformed(DecodeError),
+    /// The packets broke a rule of MQTT, with this code.
+    Protocol(ReasonCode),
+    /// A bound was reached (0x97).
+    Quota,
+    /// The broker stops (0x8B).
+    ShuttingDown,
+    /// The broker made a mistake (0x83): this connection ends, no other.
+    Fault,
+}
+
+impl Cause {
+    /// The code of the DISCONNECT that tells an MQTT 5 client; `None` where the client ended it itself.
+    #[must_use]
+    pub fn code(&self) -> Option<ReasonCode> {
+        Some(match self {
+            Self::Disconnected { .. } | Self::ConnectionLost => return None,
+            Self::KeepAlive => ReasonCode::KeepAliveTimeout,
+            Self::TakenOver => ReasonCode::SessionTakenOver,
+            Self::Revoked | Self::Suspended => ReasonCode::AdministrativeAction,
+            Self::Expired | Self::NotAuthorized | Self::Reauthentication => {
+                ReasonCode::NotAuthorized
+            }
+            Self::Malformed(error) => error.reason_code(),
+            Self::Protocol(code) => *code,
+            Self::Quota => ReasonCode::QuotaExceeded,
+            Self::ShuttingDown => ReasonCode::ServerShuttingDown,
+            Self::Fault => ReasonCode::ImplementationSpecificError,
+        })
+    }
+
+    /// Whether the session's will goes out. It was authorised at CONNECT, so expiry lets it go; whoever lost the right
+    /// to be here (revoked, not authorised) says nothing more; at the broker's end there is nobody left to hear it.
+    #[must_use]
+    pub fn publishes_will(&self) -> bool {
+        match self {
+            Self::Disconnected { with_will } => *with_will,
+            Self::Revoked
+            | Self::Suspended
+            | Self::NotAuthorized
+            | Self::Reauthentication
+            | Self::ShuttingDown => false,
+            Self::ConnectionLost
+            | Self::KeepAlive
+            | Self::TakenOver
+            | Self::Expired
+            | Self::Malformed(_)
+            | Self::Protocol(_)
+            | Self::Quota
+            | Self::Fault => true,
+        }
+    }
+}

@@ -1,0 +1,384 @@
+use siphasher::sip::SipHasher13;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use super::SubscriberKey;
+use keygate_protocol::mqtt::Qos;
+
+/// Seeds a hash table: SipHash-1-3, as the standard library's, but with a key that is an argument, so that the harness
+/// repeats and an attacker cannot guess.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashSeed(pub(crate) [u8; 16]);
+
+impl BuildHasher for HashSeed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
+}
+
+impl HashSeed {
+    /// The keyed hash of one string.
+    pub(crate) fn hash(&self, text: &str) -> u64 {
+        let mut hasher = self.build_hasher();
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+}
+
+type LevelId = u32;
+type NodeId = u32;
+
+const ROOT: NodeId = 0;
+const NONE: u32 = u32::MAX;
+
+/// Who subscribes to what, for all shards: one trie of interned levels with one table of edges.
+///
+/// A topic is matched by walking its levels: at each node the child of the same name, the child of `+` and the
+/// subscribers of `#`. The cost depends on the topic's levels and on the wildcards that fit it, never on the number of
+/// subscribers elsewhere.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    levels: HashMap<Arc<str>, Level, HashSeed>,
+    names: Vec<Arc<str>>,
+    free_levels: Vec<LevelId>,
+    edges: HashMap<(NodeId, LevelId), NodeId, HashSeed>,
+    nodes: Vec<Node>,
+    free_nodes: Vec<NodeId>,
+    subscriptions: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    id: LevelId,
+    uses: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    parent: NodeId,
+    /// The level by which the parent leads here; `NONE` for the parent's `+`.
+    level: LevelId,
+    /// Children by name, and `+`.
+    children: u32,
+    /// The child of `+`.
+    plus: NodeId,
+    /// Subscribers whose filter ends here.
+    here: Subscribers,
+    /// Subscribers whose filter ends here with a `#` behind it.
+    below: Subscribers,
+}
+
+/// Most filters have one subscriber: no list for it.
+#[derive(Debug, Default)]
+enum Subscribers {
+    #[default]
+    None,
+    One(Subscriber),
+    Many(Box<Vec<Subscriber>>),
+}
+
+/// One subscription as the trie knows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Subscriber {
+    pub(crate) key: SubscriberKey,
+    pub(crate) options: Options,
+}
+
+/// What a subscription asks for, in one byte (MQTT 5 §3.8.3.1): QoS, No Local, Retain As Published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Options(u8);
+
+impl Options {
+    pub(crate) fn new(qos: Qos, no_local: bool, retain_as_published: bool) -> Self {
+        Self(qos.level() | u8::from(no_local) << 2 | u8::from(retain_as_published) << 3)
+    }
+
+    pub(crate) fn qos(self) -> Qos {
+        Qos::new(self.0 & 3).unwrap_or_default()
+    }
+
+    pub(crate) fn no_local(self) -> bool {
+        self.0 & 4 != 0
+    }
+
+    pub(crate) fn retain_as_published(self) -> bool {
+        self.0 & 8 != 0
+    }
+
+    /// Two subscriptions of one session that match the same message: the highest QoS, and what either asks for.
+    fn merge(self, other: Self) -> Self {
+        Self::new(
+            self.qos().max(other.qos()),
+            self.no_local() && other.no_local(),
+            self.retain_as_published() || other.retain_as_published(),
+        )
+    }
+}
+
+impl Routes {
+    pub(crate) fn new(seed: HashSeed) -> Self {
+        Self {
+            levels: HashMap::with_hasher(seed),
+            names: Vec::new(),
+            free_levels: Vec::new(),
+            edges: HashMap::with_hasher(seed),
+            nodes: vec![Node::child_of(ROOT, NONE)],
+            free_nodes: Vec::new(),
+            subscriptions: 0,
+        }
+    }
+
+    /// Subscriptions in all.
+    pub(crate) fn len(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// Adds a subscription, or replaces the options of the one that this subscriber has to this filter.
+    pub(crate) fn insert(&mut self, filter: &str, subscriber: Subscriber) {
+        let (path, hash) = split_hash(filter);
+        let mut node = ROOT;
+        for level in path.into_iter().flat_map(|path| path.split('/')) {
+            node = self.child(node, level);
+        }
+        let subscribers = self.nodes[node as usize].list(hash);
+        if subscribers.insert(subscriber) {
+            self.subscriptions += 1;
+        }
+    }
+
+    /// Removes a subscription and the branch that only it needed. Says whether there was one.
+    pub(crate) fn remove(&mut self, filter: &str, key: SubscriberKey) -> bool {
+        let (path, hash) = split_hash(filter);
+        let mut node = ROOT;
+        for level in path.into_iter().flat_map(|path| path.split('/')) {
+            match self.find(node, level) {
+                Some(child) => node = child,
+                None => return false,
+            }
+        }
+        let removed = self.nodes[node as usize].list(hash).remove(key);
+        if removed {
+            self.subscriptions -= 1;
+            self.prune(node);
+        }
+        removed
+    }
+
+    /// Puts every subscriber of the topic into `found`, each once, ordered by key.
+    pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Subscriber>) {
+        found.clear();
+        // Filters that begin with a wildcard do not match topics that begin with `$` (MQTT 5 §4.7.2).
+        let system = topic.starts_with('$');
+        if !system {
+            self.nodes[ROOT as usize].below.extend(found);
+        }
+        self.walk(ROOT, topic, system, found);
+        found.sort_unstable_by_key(|subscriber| subscriber.key);
+        found.dedup_by(|later, kept| {
+            let same = later.key == kept.key;
+            if same {
+                kept.options = kept.options.merge(later.options);
+            }
+            same
+        });
+    }
+
+    /// Depth is bounded by the levels of a topic, which the gate bounds.
+    fn walk(&self, node: NodeId, rest: &str, system_root: bool, found: &mut Vec<Subscriber>) {
+        let (level, rest) = match rest.split_once('/') {
+            Some((level, rest)) => (level, Some(rest)),
+            None => (rest, None),
+        };
+        let named = self.find(node, level);
+        let plus =
+            Some(self.nodes[node as usize].plus).filter(|&plus| plus != NONE && !system_root);
+        for child in named.into_iter().chain(plus) {
+            let child_node = &self.nodes[child as usize];
+            // `a/#` matches `a` itself as well (MQTT 5 §4.7.1.2).
+            child_node.below.extend(found);
+            match rest {
+                Some(rest) => self.walk(child, rest, false, found),
+                None => child_node.here.extend(found),
+            }
+        }
+    }
+
+    fn find(&self, node: NodeId, level: &str) -> Option<NodeId> {
+        if level == "+" {
+            return Some(self.nodes[node as usize].plus).filter(|&plus| plus != NONE);
+        }
+        let level = self.levels.get(level)?;
+        self.edges.get(&(node, level.id)).copied()
+    }
+
+    fn child(&mut self, node: NodeId, level: &str) -> NodeId {
+        if let Some(child) = self.find(node, level) {
+            return child;
+        }
+        let level_id = if level == "+" {
+            NONE
+        } else {
+            self.intern(level)
+        };
+        let fresh = Node::child_of(node, level_id);
+        let child = match self.free_nodes.pop() {
+            Some(free) => {
+                self.nodes[free as usize] = fresh;
+                free
+            }
+            None => {
+                self.nodes.push(fresh);
+                (self.nodes.len() - 1) as NodeId
+            }
+        };
+        let parent = &mut self.nodes[node as usize];
+        parent.children += 1;
+        if level_id == NONE {
+            parent.plus = child;
+        } else {
+            self.edges.insert((node, level_id), child);
+        }
+        child
+    }
+
+    fn prune(&mut self, mut node: NodeId) {
+        while node != ROOT && self.nodes[node as usize].is_unused() {
+            let Node { parent, level, .. } = self.nodes[node as usize];
+            if level == NONE {
+                self.nodes[parent as usize].plus = NONE;
+            } else {
+                self.edges.remove(&(parent, level));
+                self.release(level);
+            }
+            self.nodes[parent as usize].children -= 1;
+            self.free_nodes.push(node);
+            node = parent;
+        }
+    }
+
+    fn intern(&mut self, name: &str) -> LevelId {
+        if let Some(level) = self.levels.get_mut(name) {
+            level.uses += 1;
+            return level.id;
+        }
+        let name: Arc<str> = name.into();
+        let id = match self.free_levels.pop() {
+            Some(free) => {
+                self.names[free as usize] = Arc::clone(&name);
+                free
+            }
+            None => {
+                self.names.push(Arc::clone(&name));
+                (self.names.len() - 1) as LevelId
+            }
+        };
+        self.levels.insert(name, Level { id, uses: 1 });
+        id
+    }
+
+    fn release(&mut self, id: LevelId) {
+        let name = &self.names[id as usize];
+        if let Some(level) = self.levels.get_mut(name) {
+            level.uses -= 1;
+            if level.uses == 0 {
+                self.levels.remove(name);
+                self.names[id as usize] = Arc::from("");
+                self.free_levels.push(id);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn child_of(parent: NodeId, level: LevelId) -> Self {
+        Self {
+            parent,
+            level,
+            children: 0,
+            plus: NONE,
+            here: Subscribers::None,
+            below: Subscribers::None,
+        }
+    }
+
+    fn list(&mut self, hash: bool) -> &mut Subscribers {
+        if hash {
+            &mut self.below
+        } else {
+            &mut self.here
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.children == 0
+            && matches!(self.here, Subscribers::None)
+            && matches!(self.below, Subscribers::None)
+    }
+}
+
+impl Subscribers {
+    /// Says whether the subscriber is new here.
+    fn insert(&mut self, subscriber: Subscriber) -> bool {
+        match self {
+            Self::None => *self = Self::One(subscriber),
+            Self::One(one) if one.key == subscriber.key => {
+                one.options = subscriber.options;
+                return false;
+            }
+            Self::One(one) => *self = Self::Many(Box::new(vec![*one, subscriber])),
+            Self::Many(many) => match many.binary_search_by_key(&subscriber.key, |s| s.key) {
+                Ok(at) => {
+                    many[at].options = subscriber.options;
+                    return false;
+                }
+                Err(at) => many.insert(at, subscriber),
+            },
+        }
+        if let Self::Many(many) = self
+            && many.len() == 2
+        {
+            many.sort_unstable_by_key(|s| s.key);
+        }
+        true
+    }
+
+    fn remove(&mut self, key: SubscriberKey) -> bool {
+        match self {
+            Self::One(one) if one.key == key => *self = Self::None,
+            Self::Many(many) => {
+                let Ok(at) = many.binary_search_by_key(&key, |s| s.key) else {
+                    return false;
+                };
+                many.remove(at);
+                if let [last] = many[..] {
+                    *self = Self::One(last);
+                }
+            }
+            Self::None | Self::One(_) => return false,
+        }
+        true
+    }
+
+    fn extend(&self, found: &mut Vec<Subscriber>) {
+        match self {
+            Self::None => {}
+            Self::One(one) => found.push(*one),
+            Self::Many(many) => found.extend_from_slice(many),
+        }
+    }
+}
+
+/// A filter without its trailing `#`, and whether it had one. `#` alone has no path.
+fn split_hash(filter: &str) -> (Option<&str>, bool) {
+    match filter.strip_suffix('#') {
+        Some("") => (None, true),
+        Some(path) => (path.strip_suffix('/'), true),
+        None => (Some(filter), false),
+    }
+}
+
+#[cfg(test)]
+mod tests;
