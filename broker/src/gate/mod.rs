@@ -1,1 +1,42 @@
-//! (in work)
+//! Where a connection comes in: CONNECT and AUTH before it is known, rights on every packet once it is.
+//!
+//! The gate owns no connection. The shard hands it a packet and what belongs to it; the gate asks [`authn`](crate::authn)
+//! who the peer is and [`authz`](crate::authz) what it may do, writes the answer, and calls the hub with the permit.
+mod audit;
+mod handshake;
+mod packet;
+mod publish;
+mod reauth;
+mod reply;
+mod rights;
+mod subscribe;
+mod will;
+
+pub(crate) use audit::Source;
+pub(crate) use handshake::decode_connect;
+pub(crate) use handshake::{Admission, Handshake, Step};
+pub(crate) use packet::{Established, handle};
+pub(crate) use reply::{accept, disconnect, refuse};
+pub(crate) use rights::{Standing, renew, standing};
+pub(crate) use will::session_of_connect;
+
+use std::sync::Arc;
+
+use crate::authn::{Authn, ListenerRules};
+use crate::authz::Policy;
+use crate::identity::Directory;
+use crate::limits::Limits;
+
+/// What every connection is measured by.
+pub struct Gate {
+    /// Who is it?
+    pub authn: Arc<Authn>,
+    /// What may it do?
+    pub policy: Arc<Policy>,
+    /// The devices, to see whether a session's is still welcome.
+    pub directory: Arc<Directory>,
+    /// The bounds.
+    pub limits: Arc<Limits>,
+    /// Which logins each listener takes, by [`ListenerId`](crate::shard::ListenerId).
+    pub listeners: Vec<ListenerRules>,
+}

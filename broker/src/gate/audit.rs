@@ -1,0 +1,327 @@
+//! What the gate tells the audit log: who, from where, what was tried, and exactly why it ended as it did.
+use std::net::SocketAddr;
+
+use super::Established;
+use crate::authn::Refusal;
+use crate::authz::{Denied, DeniedCause};
+use crate::hub::{Cause, Session, Times};
+use crate::shard::ListenerId;
+use crate::telemetry::event::{
+    DisconnectCause, Event, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
+    peer_text,
+};
+use crate::telemetry::reason::{Method, RefusalReason};
+use keygate_protocol::ident::KeyId;
+use keygate_protocol::login::METHOD;
+use keygate_protocol::mqtt::{Connect, DecodeError, ReasonCode};
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub(crate) number: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: ListenerId,
+}
+
+impl Source {
+    fn origin(&self) -> Origin {
+        Origin {
+            listener: Listener::Mqtt,
+            peer: self.peer,
+            connection: Some(self.number),
+        }
+    }
+
+    /// A rule of MQTT was broken before anybody was known.
+    pub(crate) fn malformed(&self, error: DecodeError, times: Times) -> Event {
+        self.broke_rule(None, &error.to_string(), error.reason_code(), times)
+    }
+
+    /// A rule of MQTT was broken in a session.
+    pub(crate) fn malformed_in_session(
+        &self,
+        error: DecodeError,
+        session: &Session,
+        times: Times,
+    ) -> Event {
+        self.broke_rule(
+            Some(session),
+            &error.to_string(),
+            error.reason_code(),
+            times,
+        )
+    }
+
+    /// Something else than CONNECT came first.
+    pub(super) fn not_connect(&self, times: Times) -> Event {
+        self.broke_rule(
+            None,
+            "the first packet is not CONNECT",
+            ReasonCode::ProtocolError,
+            times,
+        )
+    }
+
+    /// More bytes came than a login takes.
+    pub(crate) fn flood(&self, times: Times) -> Event {
+        self.broke_rule(
+            None,
+            "more bytes than a login takes",
+            ReasonCode::PacketTooLarge,
+            times,
+        )
+    }
+
+    /// Something else than AUTH came after the challenge.
+    pub(super) fn not_proof(&self, connect: &Connect<'_>, times: Times) -> Event {
+        self.refused(connect, RefusalReason::DataMalformed, times)
+    }
+
+    /// The peer left between challenge and proof.
+    pub(super) fn gave_up(&self, connect: &Connect<'_>, times: Times) -> Event {
+        self.refused(connect, RefusalReason::GaveUp, times)
+    }
+
+    /// The peer did not finish its login in time.
+    pub(super) fn timed_out(&self, connect: Option<&Connect<'_>>, times: Times) -> Event {
+        self.login(
+            Some(RefusalReason::TimedOut),
+            connect.map(Who::claimed).unwrap_or_default(),
+            times,
+        )
+    }
+
+    pub(super) fn login_refused(
+        &self,
+        connect: &Connect<'_>,
+        refusal: &Refusal,
+        times: Times,
+    ) -> Event {
+        let who = Who {
+            identity: refusal.identity.as_deref(),
+            ..Who::claimed(connect)
+        };
+        self.login(Some(refusal.reason), who, times)
+    }
+
+    /// The CONNECT asked for a will that nobody may leave here.
+    pub(super) fn will_refused(
+        &self,
+        connect: &Connect<'_>,
+        code: ReasonCode,
+        times: Times,
+    ) -> Event {
+        let topic = connect.will.as_ref().map_or("", |will| will.topic);
+        let kind = EventKind::Right {
+            action: RightAction::Will,
+            topic: peer_text(topic),
+            reason: if code == ReasonCode::QosNotSupported {
+                RightReason::Unsupported
+            } else {
+                RightReason::InvalidTopic
+            },
+            identity: Box::default(),
+            client_id: peer_text(connect.client_id),
+            code: code.value(),
+            origin: self.origin(),
+        };
+        Event {
+            wall: times.wall,
+            kind,
+        }
+    }
+
+    /// The device proved itself and may not leave this will.
+    pub(crate) fn will_denied(
+        &self,
+        connect: &Connect<'_>,
+        identity: &str,
+        topic: &str,
+        denied: &Denied,
+        times: Times,
+    ) -> Event {
+        let kind = EventKind::Right {
+            action: RightAction::Will,
+            topic: peer_text(topic),
+            reason: reason(denied),
+            identity: identity.into(),
+            client_id: peer_text(connect.client_id),
+            code: ReasonCode::NotAuthorized.value(),
+            origin: self.origin(),
+        };
+        Event {
+            wall: times.wall,
+            kind,
+        }
+    }
+
+    pub(crate) fn login_accepted(&self, session: &Session, times: Times) -> Event {
+        self.login(None, Who::proved(session), times)
+    }
+
+    /// An open session proved itself again, or failed to.
+    pub(super) fn login_again(
+        &self,
+        session: &Session,
+        reason: Option<RefusalReason>,
+        times: Times,
+    ) -> Event {
+        self.login(
+            reason,
+            Who {
+                again: true,
+                ..Who::proved(session)
+            },
+            times,
+        )
+    }
+
+    /// A session ended.
+    pub(crate) fn ended(&self, session: &Session, cause: &Cause, times: Times) -> Event {
+        let kind = EventKind::Disconnect {
+            cause: disconnect_cause(cause),
+            identity: Box::from(&*session.principal.device.id),
+            client_id: peer_text(&session.client_id),
+            origin: self.origin(),
+        };
+        Event {
+            wall: times.wall,
+            kind,
+        }
+    }
+
+    fn refused(&self, connect: &Connect<'_>, reason: RefusalReason, times: Times) -> Event {
+        self.login(Some(reason), Who::claimed(connect), times)
+    }
+
+    fn login(&self, reason: Option<RefusalReason>, who: Who<'_>, times: Times) -> Event {
+        let kind = EventKind::Login {
+            outcome: if reason.is_none() {
+                Outcome::Accepted
+            } else {
+                Outcome::Refused
+            },
+            reason,
+            identity: who.identity.map(peer_text),
+            client_id: peer_text(who.client_id),
+            method: who.method,
+            key_id: who.key_id,
+            again: who.again,
+            origin: self.origin(),
+        };
+        Event {
+            wall: times.wall,
+            kind,
+        }
+    }
+
+    fn broke_rule(
+        &self,
+        session: Option<&Session>,
+        rule: &str,
+        code: ReasonCode,
+        times: Times,
+    ) -> Event {
+        let kind = EventKind::Malformed {
+            identity: session.map(|session| Box::from(&*session.principal.device.id)),
+            client_id: session.map(|session| peer_text(&session.client_id)),
+            rule: rule.into(),
+            code: code.value(),
+            origin: self.origin(),
+        };
+        Event {
+            wall: times.wall,
+            kind,
+        }
+    }
+}
+
+impl Established<'_> {
+    /// A right was refused in this session.
+    pub(super) fn refused_right(&self, action: RightAction, topic: &str, denied: &Denied) -> Event {
+        let session = self.hub.session(self.key);
+        let kind = EventKind::Right {
+            action,
+            topic: peer_text(topic),
+            reason: reason(denied),
+            identity: session.map_or_else(Box::default, |s| Box::from(&*s.principal.device.id)),
+            client_id: session.map_or_else(Box::default, |s| peer_text(&s.client_id)),
+            code: ReasonCode::NotAuthorized.value(),
+            origin: self.source.origin(),
+        };
+        Event {
+            wall: self.times.wall,
+            kind,
+        }
+    }
+}
+
+/// Whom a login event is about.
+#[derive(Clone, Copy, Default)]
+struct Who<'a> {
+    identity: Option<&'a str>,
+    client_id: &'a str,
+    method: Option<Method>,
+    key_id: Option<KeyId>,
+    again: bool,
+}
+
+impl<'a> Who<'a> {
+    /// Somebody who proved nothing: the client id is a claim.
+    fn claimed(connect: &Connect<'a>) -> Self {
+        let identity = Some(connect.client_id).filter(|id| !id.is_empty());
+        Self {
+            identity,
+            client_id: connect.client_id,
+            method: method_of(connect),
+            key_id: None,
+            again: false,
+        }
+    }
+
+    fn proved(session: &'a Session) -> Self {
+        Self {
+            identity: Some(session.principal.id()),
+            client_id: &session.client_id,
+            method: Some(session.principal.method),
+            key_id: session.principal.key_id,
+            again: false,
+        }
+    }
+}
+
+/// How this CONNECT tries to prove who it is, as far as it is a way that we know.
+fn method_of(connect: &Connect<'_>) -> Option<Method> {
+    match connect.properties.auth_method {
+        Some(METHOD) => Some(Method::KgEd25519),
+        Some(_) => None,
+        None => connect.password.map(|_| Method::Assertion),
+    }
+}
+
+fn reason(denied: &Denied) -> RightReason {
+    match denied.cause {
+        DeniedCause::BrokerOnly | DeniedCause::Reserved => RightReason::Reserved,
+        DeniedCause::NoRule | DeniedCause::NotActive(_) => RightReason::NotGranted,
+        DeniedCause::Rule { .. } => RightReason::Denied,
+    }
+}
+
+fn disconnect_cause(cause: &Cause) -> DisconnectCause {
+    match cause {
+        Cause::Disconnected { with_will: false } => DisconnectCause::ByClient,
+        Cause::Disconnected { with_will: true } => DisconnectCause::ByClientWithWill,
+        Cause::ConnectionLost => DisconnectCause::Lost,
+        Cause::KeepAlive => DisconnectCause::KeepAlive,
+        Cause::TakenOver => DisconnectCause::TakenOver,
+        Cause::Revoked => DisconnectCause::Revoked,
+        Cause::Suspended => DisconnectCause::Suspended,
+        Cause::Expired => DisconnectCause::Expired,
+        Cause::NotAuthorized => DisconnectCause::RightLost,
+        Cause::Reauthentication => DisconnectCause::ReauthenticationRefused,
+        Cause::Malformed(_) | Cause::Protocol(_) => DisconnectCause::Malformed,
+        Cause::Quota => DisconnectCause::SlowConsumer,
+        Cause::ShuttingDown => DisconnectCause::ServerShutdown,
+        Cause::Fault => DisconnectCause::Internal,
+    }
+}

@@ -1,0 +1,129 @@
+use super::Established;
+use super::reply;
+use crate::authz::Permit;
+use crate::hub::{Cause, Message, PublishError};
+use crate::log::LogNumber;
+use crate::shard::Outbox;
+use crate::telemetry::event::RightAction;
+use keygate_protocol::mqtt::{Publish, Qos, ReasonCode, Version};
+use keygate_protocol::topic::TopicName;
+
+/// A client's PUBLISH: QoS, topic, right, then the hub.
+pub(super) fn publish(
+    session: &mut Established<'_>,
+    publish: &Publish<'_>,
+    out: &mut Outbox,
+) -> Result<(), Cause> {
+    if publish.qos == Qos::ExactlyOnce {
+        // Declared as not there (Maximum QoS 1, MQTT 5 §3.2.2.3.4).
+        return Err(Cause::Protocol(ReasonCode::QosNotSupported));
+    }
+    if publish.topic_alias.is_some() {
+        // Declared as not there (Topic Alias Maximum 0, MQTT 5 §3.3.2.3.4).
+        return Err(Cause::Protocol(ReasonCode::TopicAliasInvalid));
+    }
+    match permit(session, publish, out) {
+        Ok(permit) => accept(session, publish, permit, out),
+        Err(code) => refuse(session, publish, code, out),
+    }
+}
+
+/// The right to publish, and to be answered where the message asks for an answer: nobody may make others write to a
+/// topic that it may not read itself.
+fn permit(
+    session: &mut Established<'_>,
+    publish: &Publish<'_>,
+    out: &mut Outbox,
+) -> Result<Permit, ReasonCode> {
+    let topic = TopicName::new(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
+    if topic.levels().count() > session.gate.limits.topic_levels {
+        return Err(ReasonCode::TopicNameInvalid);
+    }
+    let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {
+        return Err(ReasonCode::UnspecifiedError);
+    };
+    let policy = &session.gate.policy;
+    let permit = policy
+        .publish(principal, topic, publish.retain)
+        .map_err(|denied| {
+            let action = if publish.retain {
+                RightAction::Retain
+            } else {
+                RightAction::Publish
+            };
+            out.events
+                .push(session.refused_right(action, publish.topic, &denied));
+            ReasonCode::NotAuthorized
+        })?;
+    if let Some(answer) = publish.properties.response_topic {
+        let name = TopicName::new(answer).map_err(|_| ReasonCode::TopicNameInvalid)?;
+        let _readable = policy.receive(principal, name).map_err(|denied| {
+            out.events
+                .push(session.refused_right(RightAction::ResponseTopic, answer, &denied));
+            ReasonCode::NotAuthorized
+        })?;
+    }
+    Ok(permit)
+}
+
+fn accept(
+    session: &mut Established<'_>,
+    publish: &Publish<'_>,
+    permit: Permit,
+    out: &mut Outbox,
+) -> Result<(), Cause> {
+    let Some((version, unacknowledged)) = session
+        .hub
+        .session(session.key)
+        .map(|s| (s.version, s.unacknowledged))
+    else {
+        return Ok(());
+    };
+    if publish.qos == Qos::AtLeastOnce && unacknowledged >= session.gate.limits.receive_max {
+        return Err(Cause::Protocol(ReasonCode::ReceiveMaximumExceeded));
+    }
+    let message = Message::of_publish(publish, session.times.now);
+    let number = match session
+        .hub
+        .publish(Some(session.key), &message, permit, session.times, out)
+    {
+        Ok(number) => number,
+        Err(PublishError::RetainedFull) => {
+            return refuse(session, publish, ReasonCode::QuotaExceeded, out);
+        }
+    };
+    let Some(packet_id) = publish.packet_id else {
+        return Ok(());
+    };
+    if number == LogNumber::default() && unacknowledged == 0 {
+        reply::puback(
+            version,
+            packet_id,
+            ReasonCode::Success,
+            out.to(session.conn),
+        );
+    } else {
+        session
+            .hub
+            .acknowledge_after(number, session.key, packet_id);
+    }
+    Ok(())
+}
+
+/// RFC 9431 §3.3 (standards §2.6): QoS 1 gets its code, QoS 0 and 3.1.1 have no place for one and are closed.
+fn refuse(
+    session: &mut Established<'_>,
+    publish: &Publish<'_>,
+    code: ReasonCode,
+    out: &mut Outbox,
+) -> Result<(), Cause> {
+    let version = session.hub.session(session.key).map(|s| s.version);
+    match (version, publish.packet_id) {
+        (Some(Version::V5), Some(packet_id)) => {
+            reply::puback(Version::V5, packet_id, code, out.to(session.conn));
+            Ok(())
+        }
+        _ if code == ReasonCode::NotAuthorized => Err(Cause::NotAuthorized),
+        _ => Err(Cause::Protocol(code)),
+    }
+}

@@ -1,0 +1,87 @@
+//! Every packet that the gate sends, in one place.
+use crate::authn::Refusal;
+use crate::hub::wire::put;
+use crate::limits::Limits;
+use keygate_protocol::mqtt::{
+    Ack, AckKind, Auth, Connack, Connect, Disconnect, PacketId, Qos, ReasonCode, Suback, Unsuback,
+    Version,
+};
+
+/// The session is open. Says honestly what is not there yet (MQTT 5 §3.2.2.3).
+pub(crate) fn accept(
+    connect: &Connect<'_>,
+    proof: Option<&[u8]>,
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) {
+    let mut connack = Connack::new(false, ReasonCode::Success);
+    let properties = &mut connack.properties;
+    properties.auth_method = connect.properties.auth_method;
+    properties.auth_data = proof;
+    properties.session_expiry_s = (connect.properties.session_expiry_s != 0).then_some(0);
+    properties.receive_max = limits.receive_max;
+    properties.qos_max = Qos::AtLeastOnce;
+    properties.packet_size_max = Some(limits.packet_bytes);
+    properties.subscription_ids_available = false;
+    properties.shared_subscriptions_available = false;
+    put(out, |wire| connack.encode(connect.version, wire));
+}
+
+/// The connection is refused with this code, or with its 3.1.1 equivalent.
+pub(crate) fn refuse(version: Version, code: ReasonCode, out: &mut Vec<u8>) {
+    put(out, |wire| Connack::new(false, code).encode(version, wire));
+}
+
+/// The login is refused. No more than the code: why is for the audit log.
+pub(super) fn refuse_login(version: Version, refusal: &Refusal, out: &mut Vec<u8>) {
+    refuse(version, refusal.code, out);
+}
+
+pub(super) fn auth(code: ReasonCode, method: &str, data: Option<&[u8]>, out: &mut Vec<u8>) {
+    let mut auth = Auth::new(code, method);
+    auth.data = data;
+    put(out, |wire| auth.encode(wire));
+}
+
+/// Tells an MQTT 5 client why its session ends.
+pub(crate) fn disconnect(code: ReasonCode, out: &mut Vec<u8>) {
+    put(out, |wire| Disconnect::new(code).encode(Version::V5, wire));
+}
+
+pub(super) fn puback(version: Version, packet_id: PacketId, code: ReasonCode, out: &mut Vec<u8>) {
+    put(out, |wire| {
+        Ack::new(packet_id, code).encode(AckKind::Puback, version, wire)
+    });
+}
+
+pub(super) fn pubcomp(version: Version, packet_id: PacketId, code: ReasonCode, out: &mut Vec<u8>) {
+    put(out, |wire| {
+        Ack::new(packet_id, code).encode(AckKind::Pubcomp, version, wire)
+    });
+}
+
+pub(super) fn suback(
+    version: Version,
+    packet_id: PacketId,
+    codes: &[ReasonCode],
+    out: &mut Vec<u8>,
+) {
+    put(out, |wire| {
+        Suback::new(packet_id, codes).encode(version, wire)
+    });
+}
+
+pub(super) fn unsuback(
+    version: Version,
+    packet_id: PacketId,
+    codes: &[ReasonCode],
+    out: &mut Vec<u8>,
+) {
+    put(out, |wire| {
+        Unsuback::new(packet_id, codes).encode(version, wire)
+    });
+}
+
+pub(super) fn pingresp(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xD0, 0x00]);
+}

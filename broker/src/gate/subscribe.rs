@@ -1,0 +1,115 @@
+use super::{Established, reply};
+use crate::authz::Permit;
+use crate::hub::{Cause, Options, RetainHandling, SubscribeError, Wanted};
+use crate::shard::Outbox;
+use crate::telemetry::event::RightAction;
+use keygate_protocol::mqtt::{self, Qos, ReasonCode, Subscribe, Subscription, Unsubscribe};
+use keygate_protocol::topic::TopicFilter;
+
+/// A client's SUBSCRIBE: every filter gets its own answer.
+pub(super) fn subscribe(
+    session: &mut Established<'_>,
+    subscribe: &Subscribe<'_>,
+    out: &mut Outbox,
+) -> Result<(), Cause> {
+    if subscribe.subscription_id.is_some() {
+        // Declared as not there (MQTT 5 §3.2.2.3.12).
+        return Err(Cause::Protocol(
+            ReasonCode::SubscriptionIdentifiersNotSupported,
+        ));
+    }
+    let Some(version) = session.hub.session(session.key).map(|s| s.version) else {
+        return Ok(());
+    };
+    let mut codes = Vec::new();
+    for wanted in subscribe.subscriptions {
+        codes.push(one(session, &wanted, out));
+    }
+    reply::suback(version, subscribe.packet_id, &codes, out.to(session.conn));
+    Ok(())
+}
+
+fn one(session: &mut Established<'_>, wanted: &Subscription<'_>, out: &mut Outbox) -> ReasonCode {
+    let permit = match permit(session, wanted.filter, out) {
+        Ok(permit) => permit,
+        Err(code) => return code,
+    };
+    if wanted.filter.share().is_some() {
+        // Declared as not there (MQTT 5 §3.2.2.3.13), and said only to who may read the topics.
+        return ReasonCode::SharedSubscriptionsNotSupported;
+    }
+    let qos = wanted.options.qos.min(Qos::AtLeastOnce);
+    let options = Options::new(
+        qos,
+        wanted.options.no_local,
+        wanted.options.retain_as_published,
+    );
+    let retain_handling = match wanted.options.retain_handling {
+        mqtt::RetainHandling::Send => RetainHandling::Send,
+        mqtt::RetainHandling::SendIfNew => RetainHandling::SendIfNew,
+        mqtt::RetainHandling::DoNotSend => RetainHandling::Keep,
+    };
+    match session.hub.subscribe(
+        session.key,
+        Wanted {
+            filter: wanted.filter,
+            options,
+            retain_handling,
+        },
+        permit,
+    ) {
+        Ok(()) if qos == Qos::AtMostOnce => ReasonCode::Success,
+        Ok(()) => ReasonCode::GrantedQos1,
+        Err(SubscribeError::TooMany) => ReasonCode::QuotaExceeded,
+        Err(SubscribeError::Gone) => ReasonCode::UnspecifiedError,
+    }
+}
+
+fn permit(
+    session: &Established<'_>,
+    filter: TopicFilter<'_>,
+    out: &mut Outbox,
+) -> Result<Permit, ReasonCode> {
+    if filter.levels().count() > session.gate.limits.topic_levels {
+        return Err(ReasonCode::TopicFilterInvalid);
+    }
+    let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {
+        return Err(ReasonCode::UnspecifiedError);
+    };
+    session
+        .gate
+        .policy
+        .subscribe(principal, filter)
+        .map_err(|denied| {
+            let action = if filter.share().is_some() {
+                RightAction::Share
+            } else {
+                RightAction::Subscribe
+            };
+            out.events
+                .push(session.refused_right(action, filter.as_str(), &denied));
+            ReasonCode::NotAuthorized
+        })
+}
+
+/// A client's UNSUBSCRIBE.
+pub(super) fn unsubscribe(
+    session: &mut Established<'_>,
+    unsubscribe: &Unsubscribe<'_>,
+    out: &mut Outbox,
+) -> Result<(), Cause> {
+    let Some(version) = session.hub.session(session.key).map(|s| s.version) else {
+        return Ok(());
+    };
+    let mut codes = Vec::new();
+    for filter in unsubscribe.filters {
+        let existed = session.hub.unsubscribe(session.key, filter.as_str());
+        codes.push(if existed {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoSubscriptionExisted
+        });
+    }
+    reply::unsuback(version, unsubscribe.packet_id, &codes, out.to(session.conn));
+    Ok(())
+}
