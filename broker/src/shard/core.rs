@@ -1,0 +1,489 @@
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::login::{Handshake, Moving};
+use super::wheel::Wheel;
+use super::{Close, Conn, ConnKey, ListenerId, Mail, Outbox, ShardId, State};
+use crate::gate::{self, Gate};
+use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
+use crate::rng::Random;
+use keygate_protocol::mqtt;
+use keygate_protocol::time::Millis;
+use slotmap::SlotMap;
+
+/// Handshake deadlines: 100 ms ticks.
+const FINE_TICK_MS: u64 = 100;
+const FINE_SLOTS: usize = 512;
+/// Keep-alive and expiry: 1 s ticks. A later deadline comes out at the wheel's end and is put back.
+const COARSE_TICK_MS: u64 = 1_000;
+const COARSE_SLOTS: usize = 512;
+/// The wall clock can jump: a session that expires by it is looked at this often.
+const EXPIRY_CHECK_MS: u64 = 30_000;
+
+/// What a turn takes in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Bytes came from the peer.
+    Bytes(ConnKey, &'a [u8]),
+    /// The peer closed, or the connection broke.
+    Closed(ConnKey),
+    /// Mail from another shard or from the admin thread.
+    Mail(Mail),
+}
+
+/// Where a turn takes its inputs from: one after the other, so that one read buffer serves all connections.
+pub trait Inputs {
+    /// The next input, if there is one.
+    fn next(&mut self) -> Option<Input<'_>>;
+}
+
+/// What a shard is made of.
+pub struct ShardSetup {
+    /// Which one it is.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: u16,
+    /// Who decides identity and rights.
+    pub gate: Arc<Gate>,
+    /// What all engines share.
+    pub hub: Arc<HubShared>,
+    /// Nonces.
+    pub random: Box<dyn Random>,
+    /// When it starts.
+    pub now: Millis,
+}
+
+/// One shard: connections, their handshakes, their sessions, their timers.
+///
+/// Give it connections with [`accept`](Self::accept) and [`adopt`](Self::adopt); run [`turn`](Self::turn) when there
+/// are inputs, when [`next_deadline`](Self::next_deadline) has come, or at once while [`has_work`](Self::has_work).
+pub struct Shard {
+    pub(super) id: ShardId,
+    pub(super) shards: u16,
+    pub(super) gate: Arc<Gate>,
+    pub(super) hub: Hub,
+    pub(super) conns: SlotMap<ConnKey, Conn>,
+    pub(super) random: Box<dyn Random>,
+    /// Connections that have not proved an identity, oldest first; those that have since are skipped.
+    pub(super) unproven: VecDeque<ConnKey>,
+    pub(super) unproven_count: usize,
+    /// Unproven connections with bytes to look at.
+    pub(super) logins: VecDeque<ConnKey>,
+    /// Bytes held for packets of which only a part has come.
+    pub(super) partial_bytes: usize,
+    fine: Wheel<ConnKey>,
+    pub(super) coarse: Wheel<ConnKey>,
+    due: Vec<ConnKey>,
+    next_number: u64,
+    pub(super) stopping: bool,
+}
+
+impl Shard {
+    /// A shard without connections.
+    #[must_use]
+    pub fn new(setup: ShardSetup) -> Self {
+        let ShardSetup {
+            id,
+            shards,
+            gate,
+            hub,
+            random,
+            now,
+        } = setup;
+        Self {
+            id,
+            shards,
+            gate,
+            hub: Hub::new(id, hub),
+            conns: SlotMap::with_key(),
+            random,
+            unproven: VecDeque::new(),
+            unproven_count: 0,
+            logins: VecDeque::new(),
+            partial_bytes: 0,
+            fine: Wheel::new(FINE_SLOTS, FINE_TICK_MS, now),
+            coarse: Wheel::new(COARSE_SLOTS, COARSE_TICK_MS, now),
+            due: Vec::new(),
+            next_number: 0,
+            stopping: false,
+        }
+    }
+
+    /// Takes an accepted connection. `None` if this shard has as many as it may have: close it.
+    pub fn accept(
+        &mut self,
+        peer: SocketAddr,
+        listener: ListenerId,
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Option<ConnKey> {
+        if self.stopping || self.conns.len() >= self.gate.limits.connections {
+            return None;
+        }
+        // Those at the front that have proved themselves since need no place in the line any more.
+        while self
+            .unproven
+            .front()
+            .is_some_and(|&key| !self.is_unproven(key))
+        {
+            self.unproven.pop_front();
+        }
+        if self.unproven_count >= self.gate.limits.handshakes {
+            self.drop_oldest_unproven(out);
+        }
+        let number = (self.next_number << 16) | u64::from(self.id.0);
+        self.next_number += 1;
+        let deadline = now.plus(self.gate.limits.handshake_ms);
+        let state = State::Handshake(Box::new(Handshake::new(deadline)));
+        let key = self.conns.insert(Conn {
+            number,
+            peer,
+            listener,
+            keep_alive_s: 0,
+            heard_s: 0,
+            state,
+            partial: Vec::new(),
+        });
+        self.unproven.push_back(key);
+        self.unproven_count += 1;
+        self.fine.insert(key, deadline);
+        Some(key)
+    }
+
+    /// Makes room for a connection by ending the one that has been silent for longest. Says whether there was one.
+    pub fn drop_oldest_unproven(&mut self, out: &mut Outbox) -> bool {
+        while let Some(key) = self.unproven.pop_front() {
+            if self.is_unproven(key) {
+                self.remove(key, out);
+                out.close(key, Close::Now);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_unproven(&self, key: ConnKey) -> bool {
+        matches!(
+            self.conns.get(key),
+            Some(Conn {
+                state: State::Handshake(_),
+                ..
+            })
+        )
+    }
+
+    /// Connections on this shard, those that are leaving included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Sessions on this shard.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.hub.len()
+    }
+
+    /// One turn: deadlines, inputs, logins, what the hub has to finish.
+    pub fn turn(&mut self, times: Times, inputs: &mut dyn Inputs, out: &mut Outbox) {
+        self.expire(times, out);
+        for _ in 0..self.gate.limits.turn_events {
+            let Some(input) = inputs.next() else { break };
+            let conn = match &input {
+                Input::Bytes(conn, _) | Input::Closed(conn) => Some(*conn),
+                Input::Mail(_) => None,
+            };
+            self.guarded(conn, times, out, |shard, out| {
+                shard.input(input, times, out)
+            });
+        }
+        for _ in 0..self.gate.limits.turn_proofs {
+            let Some(conn) = self.logins.pop_front() else {
+                break;
+            };
+            self.guarded(Some(conn), times, out, |shard, out| {
+                shard.login(conn, times, out)
+            });
+        }
+        let mut overflowed = Vec::new();
+        self.guarded(None, times, out, |shard, out| {
+            overflowed = shard.hub.end_turn(times, out)
+        });
+        for session in overflowed {
+            self.end_session(session, Cause::Quota, times, out);
+        }
+    }
+
+    /// When the next turn is due without any input.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        [self.fine.next_due(), self.coarse.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether a turn without input would find something to do now.
+    #[must_use]
+    pub fn has_work(&self, out: &Outbox) -> bool {
+        !self.logins.is_empty() || self.hub.has_work(out)
+    }
+
+    /// The most that a shell may hand over of one connection in one turn.
+    #[must_use]
+    pub fn turn_bytes(&self) -> usize {
+        self.gate.limits.turn_bytes
+    }
+
+    /// The most mail that a shell may take in one turn: what an inbox holds.
+    #[must_use]
+    pub fn inbox_limit(&self) -> usize {
+        self.gate.limits.inbox
+    }
+
+    /// The panic rule: a mistake of ours ends the connection whose event met it, is recorded, and harms no other.
+    fn guarded(
+        &mut self,
+        conn: Option<ConnKey>,
+        times: Times,
+        out: &mut Outbox,
+        event: impl FnOnce(&mut Self, &mut Outbox),
+    ) {
+        if catch_unwind(AssertUnwindSafe(|| event(self, out))).is_ok() {
+            return;
+        }
+        tracing::error!(
+            shard = self.id.0,
+            "a panic was caught; the connection that met it ends"
+        );
+        if let Some(conn) = conn {
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                self.end(conn, Cause::Fault, times, out)
+            }));
+            if ended.is_err() {
+                self.conns.remove(conn);
+                out.close(conn, Close::Now);
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>, times: Times, out: &mut Outbox) {
+        match input {
+            Input::Bytes(conn, bytes) => self.bytes(conn, bytes, times, out),
+            Input::Closed(conn) => self.closed(conn, times, out),
+            Input::Mail(Mail::Deliver(delivery)) => self.hub.deliver(&delivery, times, out),
+            Input::Mail(Mail::Recheck(ids)) => self.recheck(&ids, times, out),
+            Input::Mail(Mail::Stop) => self.stop(times, out),
+        }
+    }
+
+    fn bytes(&mut self, key: ConnKey, bytes: &[u8], times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        match &mut conn.state {
+            State::Leaving { .. } => {}
+            State::Handshake(_) => {
+                // Whoever sends more than a login takes is cut off before it is looked at.
+                let room = self
+                    .gate
+                    .limits
+                    .pre_auth_bytes
+                    .saturating_sub(conn.partial.len());
+                let taken = bytes.len().min(room);
+                conn.partial.extend_from_slice(&bytes[..taken]);
+                if taken < bytes.len() {
+                    self.refuse_flood(key, times, out);
+                } else {
+                    self.logins.push_back(key);
+                }
+            }
+            State::Open(session) => {
+                let session = *session;
+                self.session_bytes(key, session, bytes, times, out);
+            }
+        }
+    }
+
+    fn closed(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        if let State::Open(session) = conn.state {
+            self.close_session(session, &Cause::ConnectionLost, times, out);
+        }
+        self.remove(key, out);
+        out.close(key, Close::Now);
+    }
+
+    /// Ends a connection whatever it is doing: its session with its DISCONNECT, its handshake without a word.
+    pub(super) fn end(&mut self, key: ConnKey, cause: Cause, times: Times, out: &mut Outbox) {
+        match self.conns.get(key).map(|conn| &conn.state) {
+            Some(State::Open(session)) => self.end_session(*session, cause, times, out),
+            Some(State::Handshake(_)) => self.leave(key, times, out),
+            Some(State::Leaving { .. }) | None => {}
+        }
+    }
+
+    /// Ends a session for a reason of ours: tells an MQTT 5 client, then closes.
+    pub(super) fn end_session(
+        &mut self,
+        key: SessionKey,
+        cause: Cause,
+        times: Times,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.hub.session(key) else {
+            return;
+        };
+        let conn = session.conn;
+        if session.version == mqtt::Version::V5
+            && let Some(code) = cause.code()
+        {
+            gate::disconnect(code, out.to(conn));
+        }
+        self.close_session(key, &cause, times, out);
+        self.leave(conn, times, out);
+    }
+
+    /// Ends the session, not the connection.
+    pub(super) fn close_session(
+        &mut self,
+        key: SessionKey,
+        cause: &Cause,
+        times: Times,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.hub.close(key, cause, times, out) else {
+            return;
+        };
+        if let Some(conn) = self.conns.get(session.conn) {
+            out.events.push(conn.source().ended(&session, cause, times));
+        }
+    }
+
+    /// The connection has been told why: what is written goes out, then our half ends, then the peer's.
+    pub(super) fn leave(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if matches!(conn.state, State::Handshake(_)) {
+            self.unproven_count -= 1;
+        }
+        self.partial_bytes -= if matches!(conn.state, State::Open(_)) {
+            conn.partial.len()
+        } else {
+            0
+        };
+        conn.partial = Vec::new();
+        let until = times.now.plus(self.gate.limits.linger_ms);
+        conn.state = State::Leaving { until };
+        self.fine.insert(key, until);
+        out.close(key, Close::Linger);
+    }
+
+    /// Forgets a connection.
+    pub(super) fn remove(&mut self, key: ConnKey, out: &mut Outbox) {
+        if let Some(conn) = self.conns.remove(key) {
+            match conn.state {
+                State::Handshake(_) => self.unproven_count -= 1,
+                State::Open(_) => self.partial_bytes -= conn.partial.len(),
+                State::Leaving { .. } => {}
+            }
+        }
+        out.release(key);
+    }
+
+    fn expire(&mut self, times: Times, out: &mut Outbox) {
+        let mut due = std::mem::take(&mut self.due);
+        self.fine.advance(times.now, &mut due);
+        self.coarse.advance(times.now, &mut due);
+        for key in due.drain(..) {
+            self.guarded(Some(key), times, out, |shard, out| {
+                shard.check_deadline(key, times, out)
+            });
+        }
+        self.due = due;
+    }
+
+    fn check_deadline(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        match &conn.state {
+            State::Handshake(handshake) if handshake.deadline <= times.now => {
+                self.time_out(key, times, out)
+            }
+            State::Handshake(handshake) => self.fine.insert(key, handshake.deadline),
+            State::Leaving { until } if *until <= times.now => {
+                self.remove(key, out);
+                out.close(key, Close::Now);
+            }
+            State::Leaving { until } => self.fine.insert(key, *until),
+            State::Open(session) => {
+                let session = *session;
+                let keep_alive = conn.keep_alive_deadline();
+                if keep_alive.is_some_and(|deadline| deadline <= times.now) {
+                    self.end_session(session, Cause::KeepAlive, times, out);
+                } else if self
+                    .hub
+                    .session(session)
+                    .is_some_and(|s| s.principal.is_expired(times.wall))
+                {
+                    self.end_session(session, Cause::Expired, times, out);
+                } else {
+                    self.watch(key, session, times);
+                }
+            }
+        }
+    }
+
+    /// Puts an open connection back into the wheel, if anything about it can come due.
+    pub(super) fn watch(&mut self, key: ConnKey, session: SessionKey, times: Times) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let expiry = self
+            .hub
+            .session(session)
+            .and_then(|session| session.principal.expires_at)
+            .map(|at| {
+                let left_ms = at.0.saturating_sub(times.wall.0).saturating_mul(1_000);
+                times
+                    .now
+                    .plus(left_ms.clamp(COARSE_TICK_MS, EXPIRY_CHECK_MS))
+            });
+        if let Some(deadline) = [conn.keep_alive_deadline(), expiry]
+            .into_iter()
+            .flatten()
+            .min()
+        {
+            self.coarse.insert(key, deadline);
+        }
+    }
+
+    /// The broker stops: nothing is accepted any more, every session is told.
+    fn stop(&mut self, times: Times, out: &mut Outbox) {
+        self.stopping = true;
+        for session in self.hub.keys().collect::<Vec<_>>() {
+            self.end_session(session, Cause::ShuttingDown, times, out);
+        }
+        for key in self.conns.keys().collect::<Vec<_>>() {
+            self.end(key, Cause::ShuttingDown, times, out);
+        }
+    }
+
+    /// Takes a connection that proved itself on another shard and lives here.
+    pub fn adopt(&mut self, moving: Box<Moving>, times: Times, out: &mut Outbox) -> ConnKey {
+        let key = self.conns.insert(moving.as_conn(times.now));
+        let mut moving = Some(moving);
+        self.guarded(Some(key), times, out, |shard, out| {
+            if let Some(moving) = moving.take() {
+                shard.arrive(key, *moving, times, out);
+            }
+        });
+        key
+    }
+}

@@ -1,0 +1,11 @@
+//! N shards in one thread, under virtual time, with seeded interleaving: real shards and real clients (the protocol
+//! crate's own device side), a network that splits and delays bytes, clients that read slowly, inboxes that are full,
+//! and a log whose unsynced tail is lost in a crash.
+mod client;
+mod log;
+mod schedules;
+mod world;
+
+use client::{Client, Phase};
+use log::TestLog;
+use world::{Setting, World};

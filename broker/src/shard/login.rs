@@ -1,0 +1,228 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, ShardId, State};
+use crate::gate::{self, Admission, Step};
+use crate::hub::{Cause, Times};
+use keygate_protocol::mqtt::{self, Version};
+use keygate_protocol::time::Millis;
+
+pub(crate) use crate::gate::Handshake;
+
+/// A connection on its way to the shard where its session lives: everything about it but the socket.
+#[derive(Debug)]
+pub struct Moving {
+    number: u64,
+    peer: SocketAddr,
+    listener: ListenerId,
+    admission: Admission,
+    /// What the client sent behind its login.
+    rest: Vec<u8>,
+}
+
+impl Moving {
+    /// The connection as it stands on arrival: known, not yet in a session.
+    pub(super) fn as_conn(&self, now: Millis) -> Conn {
+        Conn {
+            number: self.number,
+            peer: self.peer,
+            listener: self.listener,
+            keep_alive_s: 0,
+            heard_s: 0,
+            state: State::Leaving { until: now },
+            partial: Vec::new(),
+        }
+    }
+}
+
+impl Shard {
+    /// Looks at the bytes of a connection that has not proved who it is, as far as they are whole packets.
+    pub(super) fn login(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        loop {
+            let Some(conn) = self.conns.get_mut(key) else {
+                return;
+            };
+            let source = conn.source();
+            let State::Handshake(handshake) = &mut conn.state else {
+                return;
+            };
+            let limit = u32::try_from(self.gate.limits.pre_auth_bytes).unwrap_or(u32::MAX);
+            let frame = match mqtt::frame(&conn.partial, limit) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(error) => {
+                    out.events.push(source.malformed(error, times));
+                    if let Some(version) = handshake.version() {
+                        gate::refuse(version, error.reason_code(), out.to(key));
+                    }
+                    return self.leave(key, times, out);
+                }
+            };
+            let taken = frame.len();
+            let step = handshake.packet(
+                &frame,
+                &source,
+                &self.gate,
+                times,
+                &mut *self.random,
+                out.to(key),
+            );
+            conn.partial.drain(..taken);
+            match step {
+                Step::Wait => {}
+                Step::Admit(admission) => return self.admit(key, *admission, times, out),
+                Step::Refuse(event) => {
+                    out.events.push(*event);
+                    return self.leave(key, times, out);
+                }
+            }
+        }
+    }
+
+    /// The peer is known: its session lives here or elsewhere.
+    fn admit(&mut self, key: ConnKey, admission: Admission, times: Times, out: &mut Outbox) {
+        let home = self.home(&admission.accepted.client_id);
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        let rest = std::mem::take(&mut conn.partial);
+        if home == self.id {
+            return self.open(key, admission, &rest, times, out);
+        }
+        let moving = Moving {
+            number: conn.number,
+            peer: conn.peer,
+            listener: conn.listener,
+            admission,
+            rest,
+        };
+        self.remove(key, out);
+        out.moves.push((home, key, Box::new(moving)));
+    }
+
+    /// The shard where the session of this client id lives: the same for every connection that names it, so that a
+    /// takeover is local and nothing has to be looked up.
+    fn home(&self, client_id: &str) -> ShardId {
+        let hash = self.hub.hash(client_id);
+        ShardId((hash % u64::from(self.shards)) as u16)
+    }
+
+    /// A connection has arrived from the shard on which it logged in.
+    pub(super) fn arrive(&mut self, key: ConnKey, moving: Moving, times: Times, out: &mut Outbox) {
+        if self.stopping {
+            return self.refuse_arrival(key, times, out);
+        }
+        self.open(key, moving.admission, &moving.rest, times, out);
+    }
+
+    fn refuse_arrival(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        self.leave(key, times, out);
+    }
+
+    /// Opens the session: authorises the will, takes over, answers CONNACK, goes on with what came behind the login.
+    fn open(
+        &mut self,
+        key: ConnKey,
+        admission: Admission,
+        rest: &[u8],
+        times: Times,
+        out: &mut Outbox,
+    ) {
+        let Admission {
+            connect: raw,
+            accepted,
+        } = admission;
+        let Some(connect) = gate::decode_connect(&raw) else {
+            return self.leave(key, times, out);
+        };
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let source = conn.source();
+        let proof = accepted.auth_data;
+        let id = Arc::clone(&accepted.principal.device.id);
+        let session = match gate::session_of_connect(&connect, accepted, key, &self.gate, times) {
+            Ok(session) => session,
+            Err(refused) => {
+                if let Some((topic, denied)) = refused {
+                    out.events
+                        .push(source.will_denied(&connect, &id, topic, &denied, times));
+                }
+                gate::refuse(
+                    connect.version,
+                    mqtt::ReasonCode::NotAuthorized,
+                    out.to(key),
+                );
+                return self.leave(key, times, out);
+            }
+        };
+        if let Some(old) = self.hub.session_of(&session.client_id) {
+            self.end_session(old, Cause::TakenOver, times, out);
+        }
+        out.events.push(source.login_accepted(&session, times));
+        gate::accept(
+            &connect,
+            proof.as_ref().map(|proof| &proof.as_bytes()[..]),
+            &self.gate.limits,
+            out.to(key),
+        );
+        let session = self.hub.open(session);
+        self.settle(key, session, connect.keep_alive_s, times);
+        if !rest.is_empty() {
+            self.session_bytes(key, session, rest, times, out);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        key: ConnKey,
+        session: crate::hub::SessionKey,
+        keep_alive_s: u16,
+        times: Times,
+    ) {
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
+        if matches!(conn.state, State::Handshake(_)) {
+            self.unproven_count -= 1;
+        }
+        conn.state = State::Open(session);
+        conn.partial = Vec::new();
+        conn.keep_alive_s = keep_alive_s;
+        conn.heard(times.now);
+        self.watch(key, session, times);
+    }
+
+    /// More bytes came than a login takes.
+    pub(super) fn refuse_flood(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let source = conn.source();
+        if let State::Handshake(handshake) = &conn.state
+            && let Some(version) = handshake.version()
+        {
+            gate::refuse(version, mqtt::ReasonCode::PacketTooLarge, out.to(key));
+        }
+        out.events.push(source.flood(times));
+        self.leave(key, times, out);
+    }
+
+    /// The login took too long.
+    pub(super) fn time_out(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let source = conn.source();
+        let State::Handshake(handshake) = &conn.state else {
+            return;
+        };
+        out.events.push(handshake.timed_out(&source, times));
+        if let Some(version @ Version::V5) = handshake.version() {
+            gate::refuse(version, mqtt::ReasonCode::NotAuthorized, out.to(key));
+            return self.leave(key, times, out);
+        }
+        self.remove(key, out);
+        out.close(key, Close::Now);
+    }
+}

@@ -1,0 +1,489 @@
+//! The shell around a shard on real sockets: one thread, one poll (mio), edge-triggered.
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use slotmap::{Key, KeyData, SecondaryMap};
+
+use super::{
+    Close, ConnKey, Input, Inputs, ListenerId, Mail, Moving, Outbox, Parcel, Postage, Shard,
+    ShardId, Wrote,
+};
+use crate::clock::Clock;
+use crate::hub::Times;
+use crate::telemetry::Audit;
+use keygate_protocol::time::Millis;
+
+/// Tokens from the top of the range; a connection's token is its key, whose version is never that high.
+const WAKER: Token = Token(usize::MAX);
+const LISTENERS: usize = usize::MAX - 1_024;
+/// How many connections one turn accepts from each listener.
+const ACCEPTS: usize = 64;
+/// After the machine refused a descriptor: when to try to accept again.
+const ACCEPT_RETRY_MS: u64 = 100;
+/// While another shard's inbox is full: when to try again to post.
+const POST_RETRY: Duration = Duration::from_millis(1);
+const EVENTS: usize = 1_024;
+
+/// How other threads reach a shard: a bounded inbox and a wake-up.
+#[derive(Clone)]
+pub struct ShardHandle {
+    inbox: SyncSender<Parcel<TcpStream>>,
+    waker: Arc<Waker>,
+}
+
+impl ShardHandle {
+    /// Sends mail, waiting while the inbox is full: for the admin thread, never for a shard. False if the shard is gone.
+    pub fn send(&self, mail: Mail) -> bool {
+        self.inbox.send(Parcel::Mail(mail)).is_ok() && self.waker.wake().is_ok()
+    }
+}
+
+/// A shard with its sockets, ready to run on its thread.
+pub struct ShardLoop {
+    shard: Shard,
+    poll: Poll,
+    sockets: SecondaryMap<ConnKey, Socket>,
+    listeners: Vec<Accepting>,
+    inbox: Receiver<Parcel<TcpStream>>,
+    peers: Vec<ShardHandle>,
+    postage: Postage<TcpStream>,
+    out: Outbox,
+    /// Connections with bytes to read, or ended.
+    readable: VecDeque<ConnKey>,
+    scratch: Vec<u8>,
+    clock: Arc<dyn Clock>,
+    audit: Audit,
+    stopped: bool,
+}
+
+struct Socket {
+    stream: TcpStream,
+    queued: bool,
+    writing: bool,
+    finishing: bool,
+}
+
+struct Accepting {
+    listener: TcpListener,
+    /// More may wait than the last turn took.
+    pending: bool,
+    retry_at: Option<Millis>,
+}
+
+impl ShardLoop {
+    /// Makes the inbox of a shard, before any shard runs.
+    pub fn inbox(limit: usize) -> io::Result<(ShardHandle, Poll, ShardInbox)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (sender, receiver) = sync_channel(limit);
+        Ok((
+            ShardHandle {
+                inbox: sender,
+                waker,
+            },
+            poll,
+            ShardInbox(receiver),
+        ))
+    }
+
+    /// A shard that serves these listeners, each of which may be shared with the other shards.
+    pub fn new(
+        shard: Shard,
+        poll: Poll,
+        inbox: ShardInbox,
+        peers: Vec<ShardHandle>,
+        listeners: Vec<TcpListener>,
+        clock: Arc<dyn Clock>,
+        audit: Audit,
+    ) -> io::Result<Self> {
+        let scratch = vec![0; shard.turn_bytes()];
+        let mut accepting = Vec::new();
+        for (index, mut listener) in listeners.into_iter().enumerate() {
+            poll.registry().register(
+                &mut listener,
+                Token(LISTENERS + index),
+                Interest::READABLE,
+            )?;
+            accepting.push(Accepting {
+                listener,
+                pending: true,
+                retry_at: None,
+            });
+        }
+        Ok(Self {
+            shard,
+            poll,
+            sockets: SecondaryMap::new(),
+            listeners: accepting,
+            inbox: inbox.0,
+            postage: Postage::new(peers.len()),
+            peers,
+            out: Outbox::default(),
+            readable: VecDeque::new(),
+            scratch,
+            clock,
+            audit,
+            stopped: false,
+        })
+    }
+
+    /// Runs until the shard was told to stop and every connection has ended.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !(self.stopped && self.sockets.is_empty() && !self.postage.is_blocked()) {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            for event in &events {
+                self.note(event);
+            }
+            self.turn();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let accepting = self
+            .listeners
+            .iter()
+            .any(|l| l.pending && l.retry_at.is_none());
+        let reading = !self.readable.is_empty() && !self.postage.is_blocked();
+        if reading || accepting || self.shard.has_work(&self.out) {
+            return Some(Duration::ZERO);
+        }
+        if self.postage.is_blocked() {
+            return Some(POST_RETRY);
+        }
+        let retry = self.listeners.iter().filter_map(|l| l.retry_at).min();
+        let deadline = [self.shard.next_deadline(), retry]
+            .into_iter()
+            .flatten()
+            .min()?;
+        // One millisecond more: waking just before a deadline finds nothing to do.
+        Some(Duration::from_millis(deadline.since(self.clock.now()) + 1))
+    }
+
+    fn note(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => {}
+            Token(token) if token >= LISTENERS => {
+                if let Some(accepting) = self.listeners.get_mut(token - LISTENERS) {
+                    accepting.pending = true;
+                }
+            }
+            Token(token) => {
+                let key = ConnKey::from(KeyData::from_ffi(token as u64));
+                if event.is_writable() && self.sockets.get(key).is_some_and(|socket| socket.writing)
+                {
+                    self.flush(key);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.queue_read(key);
+                }
+            }
+        }
+    }
+
+    fn queue_read(&mut self, key: ConnKey) {
+        if let Some(socket) = self.sockets.get_mut(key)
+            && !socket.queued
+        {
+            socket.queued = true;
+            self.readable.push_back(key);
+        }
+    }
+
+    fn turn(&mut self) {
+        let times = Times {
+            now: self.clock.now(),
+            wall: self.clock.wall(),
+        };
+        self.retry_post();
+        for index in 0..self.listeners.len() {
+            self.accept(index, times);
+        }
+        let mut inputs = Ready {
+            sockets: &mut self.sockets,
+            // Publishers wait while another shard cannot take what they sent; inboxes never wait.
+            reads: if self.postage.is_blocked() {
+                0
+            } else {
+                self.readable.len()
+            },
+            readable: &mut self.readable,
+            inbox: &self.inbox,
+            mail: self.shard.inbox_limit(),
+            moved: Vec::new(),
+            scratch: &mut self.scratch,
+            stopped: &mut self.stopped,
+        };
+        self.shard.turn(times, &mut inputs, &mut self.out);
+        let moved = inputs.moved;
+        // First what left: an arrival may take the slot of a connection that has just moved away.
+        self.ship();
+        if !moved.is_empty() {
+            for (moving, socket) in moved {
+                self.arrive(moving, socket, times);
+            }
+            self.ship();
+        }
+    }
+
+    /// Accepts what waits, a bounded number; never waits for a peer.
+    fn accept(&mut self, index: usize, times: Times) {
+        let accepting = &mut self.listeners[index];
+        if accepting.retry_at.is_some_and(|at| at > times.now) || !accepting.pending {
+            return;
+        }
+        accepting.retry_at = None;
+        for _ in 0..ACCEPTS {
+            match self.listeners[index].listener.accept() {
+                Ok((stream, peer)) => {
+                    let listener = ListenerId(index as u16);
+                    if let Some(key) = self.shard.accept(peer, listener, times.now, &mut self.out) {
+                        self.register(key, stream);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.listeners[index].pending = false;
+                    return;
+                }
+                // The peer gave up before we came.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors or memory: whoever has been silent for longest makes room.
+                    tracing::warn!(%error, "cannot accept; the oldest unproven connection makes room");
+                    self.shard.drop_oldest_unproven(&mut self.out);
+                    self.listeners[index].retry_at = Some(times.now.plus(ACCEPT_RETRY_MS));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn register(&mut self, key: ConnKey, mut stream: TcpStream) {
+        let token = Token(key.data().as_ffi() as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.poll.registry().register(&mut stream, token, interest);
+        self.sockets.insert(
+            key,
+            Socket {
+                stream,
+                queued: false,
+                writing: false,
+                finishing: false,
+            },
+        );
+        if let Err(error) = registered {
+            tracing::warn!(%error, "cannot watch a connection; it ends");
+            self.queue_read(key);
+        }
+    }
+
+    fn arrive(&mut self, moving: Box<Moving>, socket: TcpStream, times: Times) {
+        let key = self.shard.adopt(moving, times, &mut self.out);
+        self.register(key, socket);
+        // What came while nobody watched.
+        self.queue_read(key);
+    }
+
+    /// Takes everything out of the outbox: bytes, closes, moves, mail, events.
+    fn ship(&mut self) {
+        while let Some(key) = self.out.pop_dirty() {
+            self.flush(key);
+        }
+        for (key, close) in std::mem::take(&mut self.out.closing) {
+            self.close(key, close);
+        }
+        for (to, key, moving) in std::mem::take(&mut self.out.moves) {
+            if let Some(mut socket) = self.sockets.remove(key)
+                && self.poll.registry().deregister(&mut socket.stream).is_ok()
+            {
+                self.post(
+                    to,
+                    Parcel::Connection {
+                        moving,
+                        socket: socket.stream,
+                    },
+                );
+            }
+        }
+        for (to, mail) in std::mem::take(&mut self.out.mail) {
+            self.post(to, Parcel::Mail(mail));
+        }
+        for event in self.out.events.drain(..) {
+            self.audit.record(event);
+        }
+    }
+
+    fn post(&mut self, to: ShardId, parcel: Parcel<TcpStream>) {
+        let peers = &self.peers;
+        self.postage
+            .post(to, parcel, |to, parcel| deliver(peers, to, parcel));
+    }
+
+    fn retry_post(&mut self) {
+        let peers = &self.peers;
+        self.postage.retry(|to, parcel| deliver(peers, to, parcel));
+    }
+
+    /// Writes what is pending for a connection, as far as the socket takes it.
+    fn flush(&mut self, key: ConnKey) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return self.out.release(key);
+        };
+        loop {
+            let bytes = self.out.bytes(key);
+            if bytes.is_empty() {
+                break;
+            }
+            match socket.stream.write(bytes) {
+                Ok(count) => {
+                    if self.out.wrote(key, count) == Wrote::All {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    socket.writing = true;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // Broken: reading will say so.
+                    self.out.release(key);
+                    return self.queue_read(key);
+                }
+            }
+        }
+        socket.writing = false;
+        if socket.finishing {
+            let _ = socket.stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, key: ConnKey, close: Close) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        match close {
+            Close::Linger => {
+                socket.finishing = true;
+                if !socket.writing {
+                    let _ = socket.stream.shutdown(Shutdown::Write);
+                }
+                // The end of the peer may have come already.
+                self.queue_read(key);
+            }
+            Close::Now => {
+                self.out.release(key);
+                self.sockets.remove(key);
+            }
+        }
+    }
+}
+
+fn deliver(
+    peers: &[ShardHandle],
+    to: ShardId,
+    parcel: Parcel<TcpStream>,
+) -> Result<(), Parcel<TcpStream>> {
+    let Some(peer) = peers.get(usize::from(to.0)) else {
+        return Ok(());
+    };
+    match peer.inbox.try_send(parcel) {
+        Ok(()) => {
+            if let Err(error) = peer.waker.wake() {
+                tracing::error!(%error, "cannot wake a shard");
+            }
+            Ok(())
+        }
+        Err(TrySendError::Full(parcel)) => Err(parcel),
+        // That shard has stopped: so does the broker.
+        Err(TrySendError::Disconnected(_)) => Ok(()),
+    }
+}
+
+/// The receiving end of a shard's inbox.
+pub struct ShardInbox(Receiver<Parcel<TcpStream>>);
+
+/// The inputs of one turn: mail first, then what the sockets have.
+struct Ready<'l> {
+    sockets: &'l mut SecondaryMap<ConnKey, Socket>,
+    readable: &'l mut VecDeque<ConnKey>,
+    /// How many of them this turn may still read: each once.
+    reads: usize,
+    inbox: &'l Receiver<Parcel<TcpStream>>,
+    /// How much mail this turn may still take.
+    mail: usize,
+    /// Connections that arrived: they join after the turn.
+    moved: Vec<(Box<Moving>, TcpStream)>,
+    scratch: &'l mut [u8],
+    stopped: &'l mut bool,
+}
+
+impl Ready<'_> {
+    fn mail(&mut self) -> Option<Mail> {
+        while self.mail > 0 {
+            self.mail -= 1;
+            match self.inbox.try_recv() {
+                Ok(Parcel::Mail(mail)) => {
+                    *self.stopped |= matches!(mail, Mail::Stop);
+                    return Some(mail);
+                }
+                Ok(Parcel::Connection { moving, socket }) => self.moved.push((moving, socket)),
+                Err(_) => self.mail = 0,
+            }
+        }
+        None
+    }
+
+    /// Reads from the next connection that has something; says how much is in the scratch buffer.
+    fn read(&mut self) -> Option<(ConnKey, usize)> {
+        while self.reads > 0 {
+            self.reads -= 1;
+            let key = self.readable.pop_front()?;
+            let Some(socket) = self.sockets.get_mut(key) else {
+                continue;
+            };
+            socket.queued = false;
+            match socket.stream.read(self.scratch) {
+                Ok(count) => {
+                    // A short read has emptied the socket: what comes later comes with a new event.
+                    if count == self.scratch.len() {
+                        socket.queued = true;
+                        self.readable.push_back(key);
+                    }
+                    return Some((key, count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    socket.queued = true;
+                    self.readable.push_back(key);
+                }
+                Err(_) => return Some((key, 0)),
+            }
+        }
+        None
+    }
+}
+
+impl Inputs for Ready<'_> {
+    fn next(&mut self) -> Option<Input<'_>> {
+        if let Some(mail) = self.mail() {
+            return Some(Input::Mail(mail));
+        }
+        match self.read()? {
+            (key, 0) => Some(Input::Closed(key)),
+            (key, count) => Some(Input::Bytes(key, &self.scratch[..count])),
+        }
+    }
+}
