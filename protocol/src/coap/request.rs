@@ -109,7 +109,7 @@ pub fn sign_request(
     Ok(RequestHash(hash))
 }
 
-/// A signed request that was taken apart. The payload cannot be had before [`verify`](Self::verify).
+/// A signed request that was taken apart. Nothing in it counts before [`verify`](Self::verify).
 #[derive(Clone, Copy, Debug)]
 pub struct UntrustedRequest<'a> {
     message: Sign1<'a>,
@@ -128,6 +128,12 @@ impl<'a> UntrustedRequest<'a> {
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         self.message.header().key_id
+    }
+
+    /// The payload, before anybody vouches for it: for telling the story of a refusal.
+    #[must_use]
+    pub fn unverified_payload(&self) -> &'a [u8] {
+        self.message.unverified_payload()
     }
 
     /// Verifies the signature for the request that the body came in.
