@@ -91,12 +91,15 @@ fn code(reason: RefusalReason) -> ReasonCode {
         | R::DevicePending
         | R::DeviceRevoked
         | R::DeviceSuspended
+        | R::EchoMissing
         | R::EchoStale
+        | R::GrantUnsupported
         | R::GaveUp
         | R::KeyExpired
         | R::KeyNotYetValid
         | R::KeyUnknown
         | R::NoCredentials
+        | R::PopKeyRefused
         | R::ScopeRefused
         | R::TimedOut
         | R::TwoCredentials

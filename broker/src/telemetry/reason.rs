@@ -59,10 +59,14 @@ pub enum RefusalReason {
     DeviceSuspended,
     /// The proof came with data that does not follow the method.
     DataMalformed,
+    /// A signed request came without the Echo value that it must be signed over.
+    EchoMissing,
     /// The Echo value is stale, or was given to another address.
     EchoStale,
     /// The peer left before it proved itself.
     GaveUp,
+    /// The token request asks for another grant than client credentials.
+    GrantUnsupported,
     /// The key's time is over.
     KeyExpired,
     /// The key's time has not begun.
@@ -75,6 +79,8 @@ pub enum RefusalReason {
     MethodUnknown,
     /// Neither an authentication method nor a password came.
     NoCredentials,
+    /// The token request asks to bind the token to another key than the one that signs it.
+    PopKeyRefused,
     /// No room to remember one more used assertion of this device.
     ReplayMemoryFull,
     /// The token request asks for more than the device may do.
@@ -116,14 +122,17 @@ impl fmt::Display for RefusalReason {
             Self::DeviceRevoked => "the device is revoked",
             Self::DeviceSuspended => "the device is suspended",
             Self::DataMalformed => "the authentication data does not follow the method",
+            Self::EchoMissing => "the signed request has no Echo value",
             Self::EchoStale => "the Echo value is stale or was given to another address",
             Self::GaveUp => "the peer left before it proved itself",
+            Self::GrantUnsupported => "the grant type is not client credentials",
             Self::KeyExpired => "the key has expired",
             Self::KeyNotYetValid => "the key is not valid yet",
             Self::KeyUnknown => "the key is not one of the device's keys",
             Self::MethodChanged => "the method is not the one that the login began with",
             Self::MethodUnknown => "the authentication method is not taken here",
             Self::NoCredentials => "no credentials came",
+            Self::PopKeyRefused => "the key to bind is not the key that signs",
             Self::ReplayMemoryFull => "too many live assertions of this device",
             Self::ScopeRefused => "the scope asks for more than the device may do",
             Self::Throttled => "too many failures from this address",
