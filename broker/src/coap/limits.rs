@@ -55,6 +55,13 @@ pub const SOURCE_CELLS: usize = 4_096;
 /// Datagrams taken from one socket before the others, and the shutdown signal, get their turn.
 pub const BATCH_MAX: usize = 64;
 
+/// Audit lines about token requests from addresses that are unproven (no valid Echo): such requests cost nothing to
+/// send and may bear false addresses, so they must not roll what matters out of the trail.
+pub const UNPROVEN_REPORTS_PER_S: u32 = 1;
+
+/// The burst of such lines.
+pub const UNPROVEN_REPORTS_BURST: u32 = 100;
+
 const _: () = assert!(PAYLOAD_MAX < DATAGRAM_MAX);
 const _: () = assert!(VERIFICATIONS_RESERVE < VERIFICATIONS_BURST);
 const _: () = assert!(BAD_PROOF_COST <= SOURCE_CREDIT_MAX);

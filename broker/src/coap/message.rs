@@ -67,7 +67,7 @@ pub enum FormatError {
     /// A token length of 9 to 15, or one that runs past the end.
     #[error("token length is reserved or runs past the end")]
     TokenLength,
-    /// Code 0.00 with a token, options or a payload.
+    /// AnswerCode 0.00 with a token, options or a payload.
     #[error("an empty message is not empty")]
     EmptyWithContent,
     /// A code of class 1, 6 or 7.
@@ -351,7 +351,7 @@ fn uint(value: &[u8]) -> u32 {
 /// Answer codes, in the order of their numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub enum Code {
+pub enum AnswerCode {
     /// 2.01
     Created = 0x41,
     /// 2.05
@@ -386,7 +386,7 @@ pub enum Code {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reply {
     /// The code.
-    pub code: Code,
+    pub code: AnswerCode,
     /// What the payload is.
     pub content_format: Option<u16>,
     /// For how long a cache may keep it, or when to come back; without it, 60 s.
@@ -402,20 +402,20 @@ pub struct Reply {
 impl Reply {
     /// A code and nothing else.
     #[must_use]
-    pub fn code(code: Code) -> Self {
+    pub fn code(code: AnswerCode) -> Self {
         Self {
             code,
             content_format: None,
             max_age: None,
             echo: None,
-            names_size: code == Code::TooLarge,
+            names_size: code == AnswerCode::TooLarge,
             payload: Vec::new(),
         }
     }
 
     /// A body of this format.
     #[must_use]
-    pub fn body(code: Code, content_format: u16, payload: Vec<u8>) -> Self {
+    pub fn body(code: AnswerCode, content_format: u16, payload: Vec<u8>) -> Self {
         Self {
             content_format: Some(content_format),
             payload,
@@ -461,7 +461,7 @@ impl Reply {
         // Every answer is far below the limit; one that is not must not fall silent.
         packet
             .to_bytes_with_limit(DATAGRAM_MAX)
-            .unwrap_or_else(|_| Self::code(Code::InternalError).encode(header))
+            .unwrap_or_else(|_| Self::code(AnswerCode::InternalError).encode(header))
     }
 }
 

@@ -39,19 +39,20 @@ pub enum Proof {
 
 /// What has been used, draining with time. Empty at first, so a zeroed table is a fresh one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     used: u32,
     at: Millis,
 }
 
 impl Bucket {
-    fn used(self, per_s: u32, now: Millis) -> u32 {
+    /// What has not drained yet.
+    pub(super) fn used(self, per_s: u32, now: Millis) -> u32 {
         let drained = now.0.saturating_sub(self.at.0) * u64::from(per_s) / 1000;
         self.used
             .saturating_sub(u32::try_from(drained).unwrap_or(u32::MAX))
     }
 
-    fn charge(&mut self, cost: u32, per_s: u32, now: Millis) {
+    pub(super) fn charge(&mut self, cost: u32, per_s: u32, now: Millis) {
         self.used = self.used(per_s, now).saturating_add(cost);
         self.at = now;
     }

@@ -178,7 +178,7 @@ fn elective_options_are_ignored_when_unknown_misshapen_or_repeated() {
 #[test]
 fn reply_to_a_confirmable_request_is_piggybacked() {
     let header = Header::decode(&[0x44, 0x02, 0x7d, 0x34, 1, 2, 3, 4]).unwrap();
-    let mut reply = Reply::code(Code::Unauthorized);
+    let mut reply = Reply::code(AnswerCode::Unauthorized);
     reply.echo = Some([
         0x00, 0x00, 0x03, 0xe8, 0x8c, 0x71, 0x93, 0x00, 0xaa, 0x59, 0x1f, 0x9a,
     ]);
@@ -195,7 +195,7 @@ fn reply_to_a_confirmable_request_is_piggybacked() {
 #[test]
 fn reply_to_a_non_confirmable_request_is_non_confirmable() {
     let header = Header::decode(&[0x51, 0x01, 0x12, 0x34, 9]).unwrap();
-    let reply = Reply::body(Code::Content, format::CBOR, vec![0xa0]).max_age(0);
+    let reply = Reply::body(AnswerCode::Content, format::CBOR, vec![0xa0]).max_age(0);
     assert_eq!(
         reply.encode(&header),
         [0x51, 0x45, 0x12, 0x34, 9, 0xc1, 60, 0x20, 0xff, 0xa0]
@@ -206,7 +206,7 @@ fn reply_to_a_non_confirmable_request_is_non_confirmable() {
 fn too_large_names_the_size() {
     let header = Header::decode(&GET).unwrap();
     assert_eq!(
-        Reply::code(Code::TooLarge).encode(&header),
+        Reply::code(AnswerCode::TooLarge).encode(&header),
         [0x60, 0x8d, 0x12, 0x34, 0xd2, 60 - 13, 0x04, 0x00]
     );
 }
@@ -214,7 +214,7 @@ fn too_large_names_the_size() {
 #[test]
 fn reply_that_would_not_fit_is_an_internal_error() {
     let header = Header::decode(&GET).unwrap();
-    let reply = Reply::body(Code::Content, format::CBOR, vec![0; DATAGRAM_MAX]);
+    let reply = Reply::body(AnswerCode::Content, format::CBOR, vec![0; DATAGRAM_MAX]);
     assert_eq!(reply.encode(&header), [0x60, 0xa0, 0x12, 0x34]);
 }
 
