@@ -5,7 +5,7 @@
 use super::broker::{Accepted, Authn};
 use super::challenge::ChallengeState;
 use super::jws::{Claims, Header, Jws};
-use super::principal::{check_state, check_validity};
+use super::principal::check_standing;
 use super::refusal::Refusal;
 use super::replay::{ReplayError, ReplayMemory};
 use super::rules::{ListenerRules, Reuse};
@@ -81,8 +81,7 @@ impl Authn {
             return Err(refuse(Reason::KeyUnknown));
         };
         verified.map_err(|_| refuse(Reason::BadSignature))?;
-        check_state(device).map_err(refuse)?;
-        check_validity(key, login.wall).map_err(refuse)?;
+        check_standing(device, key, login.wall).map_err(refuse)?;
         self.check_fresh(&jws.claims, &device.id, login)
             .map_err(refuse)?;
         Ok(Accepted {

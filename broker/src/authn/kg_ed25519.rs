@@ -1,7 +1,7 @@
 //! The `kg-ed25519` login and re-authentication (SPEC.md §4), around the machine of `protocol::login::broker`.
 use super::Method;
 use super::broker::{Accepted, Authn};
-use super::principal::{Principal, check_state, check_validity};
+use super::principal::{Principal, check_standing};
 use super::refusal::{Refusal, login_reason};
 use super::rules::{ClientIdRule, ListenerRules};
 use crate::rng::Random;
@@ -132,8 +132,7 @@ impl Authn {
 
         // From here on the peer holds the key: the log may name its owner.
         let refuse = |reason| Refusal::new(reason, &device.id);
-        check_state(device).map_err(refuse)?;
-        check_validity(key, message.wall).map_err(refuse)?;
+        check_standing(device, key, message.wall).map_err(refuse)?;
         if !client_id_rule.admits(&client_id, &device.id)
             || holder.is_some_and(|holder| holder != device.id)
         {

@@ -34,6 +34,16 @@ impl Principal {
     }
 }
 
+/// Whether this device, having proved this key, may do anything at all. For doors that verify by themselves; one of
+/// them must not be kinder than another.
+pub fn check_standing(
+    device: &Device,
+    key: &DeviceKey,
+    wall: UnixTime,
+) -> Result<(), RefusalReason> {
+    check_state(device).and_then(|()| check_validity(key, wall))
+}
+
 /// Why this device may not be logged in, whatever it proves.
 pub(super) fn check_state(device: &Device) -> Result<(), RefusalReason> {
     match device.state {

@@ -1,10 +1,10 @@
 //! What a token says, for people. It is printed whoever signed it, and says so.
+use super::issue::entry;
 use crate::authz::ScopeEntry;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use keygate_protocol::crypto::PublicKey;
 use keygate_protocol::cwt::{CwtError, TOKEN_LEN_MAX, Untrusted, token_hash};
 use keygate_protocol::ident::KeyId;
-use keygate_protocol::scope::Action;
 
 /// What a token says.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
@@ -89,14 +89,7 @@ pub fn inspect(
         token_id: hex(&claims.cti),
         bound_to: claims.cnf.key_id().to_string(),
         bound_key: hex(claims.cnf.as_bytes()),
-        scope: rights
-            .rules()
-            .map(|rule| ScopeEntry {
-                filter: rule.filter().as_str().into(),
-                publish: rule.permissions().contain(Action::Publish),
-                subscribe: rule.permissions().contain(Action::Subscribe),
-            })
-            .collect(),
+        scope: rights.rules().map(|rule| entry(&rule)).collect(),
         hash: hex(&token_hash(token)),
     })
 }

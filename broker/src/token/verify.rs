@@ -1,6 +1,6 @@
 //! Judging a token that somebody shows.
 use crate::identity::{Device, Directory};
-use keygate_protocol::crypto::PublicKey;
+use crate::keys::TokenKeys;
 use keygate_protocol::cwt::{CTI_LEN, Claims, ClaimsError, CwtError, Expectation, Untrusted};
 use keygate_protocol::ident::{Id, IdError, KeyId};
 use keygate_protocol::time::UnixTime;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 /// Judges tokens that this broker has issued for itself.
 #[derive(Clone, Debug)]
-pub struct TokenVerifier {
+pub struct Verifier {
     broker_id: Box<str>,
+    keys: Arc<TokenKeys>,
     directory: Arc<Directory>,
 }
 
@@ -51,25 +52,26 @@ pub enum TokenRefusal {
     UnknownSigner,
 }
 
-impl TokenVerifier {
+impl Verifier {
     /// A verifier for the tokens of `broker_id`.
-    pub fn new(broker_id: &str, directory: Arc<Directory>) -> Result<Self, IdError> {
+    pub fn new(
+        broker_id: &str,
+        keys: Arc<TokenKeys>,
+        directory: Arc<Directory>,
+    ) -> Result<Self, IdError> {
         Ok(Self {
             broker_id: Id::new(broker_id)?.as_str().into(),
+            keys,
             directory,
         })
     }
 
-    /// Judges. `token_key` finds a live token key of this broker: the issuer chooses the set, the token's key id only
-    /// within it. Nothing is said of who shows the token; that is the proof of [`VerifiedToken::key_id`].
-    pub fn verify(
-        &self,
-        token: &[u8],
-        token_key: impl FnOnce(KeyId) -> Option<PublicKey>,
-        wall: UnixTime,
-    ) -> Result<VerifiedToken, TokenRefusal> {
+    /// Judges. Nothing is said of who shows the token; that is the proof of [`VerifiedToken::key_id`].
+    pub fn verify(&self, token: &[u8], wall: UnixTime) -> Result<VerifiedToken, TokenRefusal> {
         let untrusted = Untrusted::decode(token).map_err(TokenRefusal::Cwt)?;
-        let key = token_key(untrusted.key_id()).ok_or(TokenRefusal::UnknownSigner)?;
+        // We are the issuer: our keys are the set, the token's key id only chooses within it.
+        let key = self.keys.find(untrusted.key_id(), wall);
+        let key = key.ok_or(TokenRefusal::UnknownSigner)?.public_key;
         let claims = untrusted
             .verify(&key)
             .map_err(TokenRefusal::Cwt)?
