@@ -1,19 +1,14 @@
 //! Issuing (SPEC.md §8.7, §9).
 use crate::authz::{Policy, ScopeEntry};
-use crate::identity::Device;
-use crate::keys::TokenKeys;
-use crate::telemetry::reason::RefusalReason;
-use keygate_protocol::ace::ErrorCode;
+use crate::identity::{Device, DeviceKey};
 use keygate_protocol::cose::SignError;
-use keygate_protocol::crypto::PublicKey;
+use keygate_protocol::crypto::Signer;
 use keygate_protocol::cwt::{self, CTI_LEN, Claims, TOKEN_LEN_MAX};
 use keygate_protocol::ident::{Id, IdError};
-use keygate_protocol::scope::{Action, Permissions, Rule, Scope};
-use keygate_protocol::sink::{CapacityError, SliceSink};
+use keygate_protocol::scope::{Action, Permissions, Rule, Scope, ScopeError};
+use keygate_protocol::sink::SliceSink;
 use keygate_protocol::time::UnixTime;
 use keygate_protocol::topic::TopicFilter;
-use std::iter;
-use std::sync::Arc;
 
 /// How long a token lives, unless configured otherwise.
 pub const TOKEN_LIFE_S: u64 = 3_600;
@@ -28,29 +23,28 @@ const SCOPE_LEN_MAX: usize = TOKEN_LEN_MAX;
 
 /// Issues tokens in the name of one broker.
 #[derive(Clone, Debug)]
-pub struct Issuer {
+pub struct TokenIssuer {
     broker_id: Box<str>,
-    keys: Arc<TokenKeys>,
-    policy: Arc<Policy>,
+    aliases: Box<[Box<str>]>,
     life_s: u64,
 }
 
-/// A token that somebody wants who has just proved a key.
+/// A token request whose sender has proved a key.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct TokenRequest<'a> {
     /// Who asks; active.
     pub device: &'a Device,
     /// The key that was proved, and that the token will be bound to.
-    pub cnf: PublicKey,
-    /// Who the token is for.
-    pub audience: &'a str,
-    /// What is asked for; everything that the roles give, if not said.
-    pub scope: Option<Scope<'a>>,
+    pub key: &'a DeviceKey,
+    /// Who the token is for; us, if not said.
+    pub audience: Option<&'a str>,
+    /// What is asked for, as AIF-MQTT; everything that the roles give, if not said.
+    pub scope: Option<&'a [u8]>,
     /// The token's id: the first 8 bytes of the request's hash, so that one proof yields one token.
     pub cti: [u8; CTI_LEN],
     /// When it counts as issued: the time inside the request's Echo. With the same `cti` and time the token is the same,
     /// byte for byte, for as long as rights stay the same.
-    pub iat: UnixTime,
+    pub issued_at: UnixTime,
 }
 
 /// A token.
@@ -60,176 +54,147 @@ pub struct Issued {
     pub token: Vec<u8>,
     /// Its end.
     pub expires_at: UnixTime,
-    /// Its scope as AIF-MQTT.
-    pub scope: Vec<u8>,
-    /// Whether that is another scope than the one asked for: then the answer has to tell it.
-    pub scope_differs: bool,
+    /// Its scope as AIF-MQTT, if it is another than what was asked for.
+    pub scope: Option<Vec<u8>>,
 }
 
 /// Why there is no token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum IssueError {
-    /// We issue tokens for ourselves only.
+pub enum TokenError {
+    /// We issue tokens for ourselves only: `invalid_request`.
     #[error("the audience is not this broker")]
     AudienceUnknown,
+    /// The key ends before the token would begin.
+    #[error("the key is not valid any more")]
+    KeyExpired,
     /// Our own fault, or that of the device's record.
     #[error("the token could not be made: {0}")]
-    Fault(#[from] cwt::IssueError),
-    /// The key is not the device's, or ends before the token would begin.
-    #[error("the key is not a valid key of the device")]
-    KeyNotActive,
-    /// Nothing of what was asked for is allowed, or the roles give nothing.
+    Make(#[from] cwt::IssueError),
+    /// The scope is no AIF-MQTT: `invalid_scope`.
+    #[error("the scope is malformed: {0}")]
+    ScopeMalformed(ScopeError),
+    /// Nothing of what was asked for is allowed, or the roles give nothing: `invalid_scope`.
     #[error("nothing of the scope is allowed")]
     ScopeRefused,
-    /// A device in many groups has more rules than one datagram holds. It must ask for the part that it needs; what it
-    /// gets is never cut silently.
-    #[error("the scope of {rules} rules does not fit a token; ask for a narrower scope")]
+    /// A device in many groups has more rules than one datagram holds: `invalid_scope`. It must ask for the part that it
+    /// needs; what it gets is never cut silently.
+    #[error("the token's scope of {rules} rules does not fit; ask for a narrower scope")]
     TooLarge {
         /// How many rules there would be.
         rules: usize,
     },
 }
 
-impl IssueError {
-    /// What the peer is told (SPEC.md §8.8); `None` if it is our fault and no business of the peer.
-    #[must_use]
-    pub fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::AudienceUnknown => Some(ErrorCode::InvalidRequest),
-            Self::Fault(_) => None,
-            Self::KeyNotActive => Some(ErrorCode::InvalidClient),
-            Self::ScopeRefused | Self::TooLarge { .. } => Some(ErrorCode::InvalidScope),
-        }
-    }
-
-    /// What the audit trail is told.
-    #[must_use]
-    pub fn reason(&self) -> RefusalReason {
-        match self {
-            Self::AudienceUnknown => RefusalReason::AudienceUnknown,
-            Self::Fault(_) => RefusalReason::BrokerFault,
-            Self::KeyNotActive => RefusalReason::KeyExpired,
-            Self::ScopeRefused | Self::TooLarge { .. } => RefusalReason::ScopeRefused,
-        }
-    }
-}
-
-impl Issuer {
-    /// An issuer whose tokens live for `life_s` seconds and give at most what `policy` gives.
+impl TokenIssuer {
+    /// An issuer whose tokens live for `life_s` seconds. `aliases` are former names that may be asked for as audience;
+    /// tokens are always for, and from, `broker_id`.
     pub fn new(
         broker_id: &str,
-        keys: Arc<TokenKeys>,
-        policy: Arc<Policy>,
+        aliases: impl IntoIterator<Item = Box<str>>,
         life_s: u64,
     ) -> Result<Self, IdError> {
         Ok(Self {
             broker_id: Id::new(broker_id)?.as_str().into(),
-            keys,
-            policy,
+            aliases: aliases.into_iter().collect(),
             life_s: life_s.max(1),
         })
     }
 
-    /// The keys that verify tokens now: the signing one first, then from the newest to the oldest.
-    #[must_use]
-    pub fn public_keys(&self, wall: UnixTime) -> Vec<PublicKey> {
-        let signing = self.keys.signing().public_key();
-        let live = self.keys.verifying().iter().rev();
-        let others = live.filter(|key| key.is_live_at(wall) && key.public_key != signing);
-        iter::once(signing)
-            .chain(others.map(|key| key.public_key))
-            .collect()
-    }
-
     /// Makes a token.
-    pub fn issue(&self, wanted: &Wanted<'_>) -> Result<Issued, IssueError> {
-        if wanted.audience != &*self.broker_id {
-            return Err(IssueError::AudienceUnknown);
+    pub fn issue(
+        &self,
+        policy: &Policy,
+        request: &TokenRequest<'_>,
+        signer: &mut impl Signer,
+    ) -> Result<Issued, TokenError> {
+        if let Some(audience) = request.audience
+            && audience != &*self.broker_id
+            && !self.aliases.iter().any(|alias| **alias == *audience)
+        {
+            return Err(TokenError::AudienceUnknown);
         }
-        let expires_at = self.end(wanted)?;
-        let (scope, rules) = self.scope(wanted)?;
-        let scope_differs = wanted.scope.is_some_and(|asked| asked.as_bytes() != scope);
+        let (scope, rules) = granted_scope(policy, request)?;
+        let differs = request.scope.is_some_and(|asked| asked != scope);
+        let expires_at = self.end(request)?;
+        let id = |text| Id::new(text).map_err(|e| cwt::IssueError::from(cwt::ClaimsError::Name(e)));
         let claims = Claims {
             iss: id(&self.broker_id)?,
-            sub: id(&wanted.device.id)?,
-            aud: wanted.audience,
+            sub: id(&request.device.id)?,
+            aud: &self.broker_id,
             exp: expires_at,
-            iat: wanted.iat,
-            cti: wanted.cti,
-            cnf: wanted.cnf,
+            iat: request.issued_at,
+            cti: request.cti,
+            cnf: request.key.public,
             scope: &scope,
         };
         let mut token = vec![0; TOKEN_LEN_MAX];
         let mut sink = SliceSink::new(&mut token);
-        match cwt::issue(&claims, &mut self.keys.signing(), &mut sink) {
+        let too_large = TokenError::TooLarge { rules };
+        match cwt::issue(&claims, signer, &mut sink) {
             Ok(()) => {}
-            Err(cwt::IssueError::Sign(SignError::Capacity)) => {
-                return Err(IssueError::TooLarge { rules });
-            }
+            Err(cwt::IssueError::Sign(SignError::Capacity)) => return Err(too_large),
             Err(error) => return Err(error.into()),
         }
-        let len = sink.len();
+        let len = sink.written().len();
         token.truncate(len);
-        let told = if scope_differs { scope.len() } else { 0 };
+        let told = if differs { scope.len() } else { 0 };
         if token.len() + told > ANSWER_LEN_MAX {
-            return Err(IssueError::TooLarge { rules });
+            return Err(too_large);
         }
         Ok(Issued {
             token,
             expires_at,
-            scope,
-            scope_differs,
+            scope: differs.then_some(scope),
         })
     }
 
     /// A token ends with its key.
-    fn end(&self, wanted: &Wanted<'_>) -> Result<UnixTime, IssueError> {
-        let mut keys = wanted.device.keys.iter();
-        let key = keys.find(|key| key.public == wanted.cnf);
-        let key = key.ok_or(IssueError::KeyNotActive)?;
-        let end = wanted.iat.plus(self.life_s);
-        let end = key.not_after.map_or(end, |key_end| key_end.min(end));
-        match end > wanted.iat {
+    fn end(&self, request: &TokenRequest<'_>) -> Result<UnixTime, TokenError> {
+        let end = request.issued_at.plus(self.life_s);
+        let end = request
+            .key
+            .not_after
+            .map_or(end, |key_end| key_end.min(end));
+        match end > request.issued_at {
             true => Ok(end),
-            false => Err(IssueError::KeyNotActive),
+            false => Err(TokenError::KeyExpired),
         }
-    }
-
-    /// What the token will allow, encoded, and how many rules that is.
-    fn scope(&self, wanted: &Wanted<'_>) -> Result<(Vec<u8>, usize), IssueError> {
-        let entries = match wanted.scope {
-            None => self.policy.scope(wanted.device),
-            Some(asked) => {
-                let asked: Vec<ScopeEntry> = asked.rules().map(|rule| entry(&rule)).collect();
-                self.policy.narrow(wanted.device, &asked)
-            }
-        };
-        if entries.is_empty() {
-            return Err(IssueError::ScopeRefused);
-        }
-        let count = entries.len();
-        let too_large = IssueError::TooLarge { rules: count };
-        let rules: Vec<Rule<'_>> = entries
-            .iter()
-            .filter_map(|entry| {
-                let filter = TopicFilter::new(&entry.filter).ok()?;
-                Rule::new(filter, permissions(entry)).ok()
-            })
-            .collect();
-        if rules.len() < count {
-            return Err(too_large);
-        }
-        let mut bytes = vec![0; SCOPE_LEN_MAX];
-        let mut sink = SliceSink::new(&mut bytes);
-        Scope::encode(&rules, &mut sink).map_err(|CapacityError| too_large)?;
-        let len = sink.len();
-        bytes.truncate(len);
-        Ok((bytes, count))
     }
 }
 
-fn id(text: &str) -> Result<Id<'_>, cwt::IssueError> {
-    Id::new(text).map_err(|error| cwt::ClaimsError::Name(error).into())
+/// What the token will allow, encoded, and how many rules that is.
+fn granted_scope(
+    policy: &Policy,
+    request: &TokenRequest<'_>,
+) -> Result<(Vec<u8>, usize), TokenError> {
+    let entries = match request.scope {
+        None => policy.scope(request.device),
+        Some(asked) => {
+            let asked = Scope::decode(asked).map_err(TokenError::ScopeMalformed)?;
+            let asked: Vec<ScopeEntry> = asked.rules().map(|rule| entry(&rule)).collect();
+            policy.narrow(request.device, &asked)
+        }
+    };
+    if entries.is_empty() {
+        return Err(TokenError::ScopeRefused);
+    }
+    let too_large = TokenError::TooLarge {
+        rules: entries.len(),
+    };
+    let rules: Vec<Rule<'_>> = entries
+        .iter()
+        .map(|entry| {
+            let filter = TopicFilter::new(&entry.filter).map_err(ScopeError::Filter)?;
+            Rule::new(filter, permissions(entry))
+        })
+        .collect::<Result<_, _>>()
+        .map_err(|_| too_large)?;
+    let mut bytes = vec![0; SCOPE_LEN_MAX];
+    let mut sink = SliceSink::new(&mut bytes);
+    Scope::encode(&rules, &mut sink).map_err(|_| too_large)?;
+    let len = sink.written().len();
+    bytes.truncate(len);
+    Ok((bytes, rules.len()))
 }
 
 pub(super) fn entry(rule: &Rule<'_>) -> ScopeEntry {

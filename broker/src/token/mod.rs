@@ -6,8 +6,8 @@
 //!
 //! | item | what it does |
 //! |---|---|
-//! | [`Issuer`] | makes a token for a device that has just proved its key |
-//! | [`Verifier`] | judges a token that somebody shows |
+//! | [`TokenIssuer`] | makes a token for a device that has just proved its key |
+//! | [`TokenVerifier`] | judges a token that somebody shows |
 //! | [`inspect`] | prints what a token says, whoever signed it |
 
 mod inspect;
@@ -15,5 +15,5 @@ mod issue;
 mod verify;
 
 pub use inspect::{InspectError, Inspected, inspect, inspect_text};
-pub use issue::{ANSWER_LEN_MAX, IssueError, Issued, Issuer, TOKEN_LIFE_S, Wanted};
-pub use verify::{TokenRefusal, VerifiedToken, Verifier};
+pub use issue::{ANSWER_LEN_MAX, Issued, TOKEN_LIFE_S, TokenError, TokenIssuer, TokenRequest};
+pub use verify::{TokenRefusal, VerifiedToken, TokenVerifier};

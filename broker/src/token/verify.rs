@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Judges tokens that this broker has issued for itself.
 #[derive(Clone, Debug)]
-pub struct Verifier {
+pub struct TokenVerifier {
     broker_id: Box<str>,
     keys: Arc<TokenKeys>,
     directory: Arc<Directory>,
@@ -52,7 +52,7 @@ pub enum TokenRefusal {
     UnknownSigner,
 }
 
-impl Verifier {
+impl TokenVerifier {
     /// A verifier for the tokens of `broker_id`.
     pub fn new(
         broker_id: &str,
