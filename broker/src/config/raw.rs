@@ -1,0 +1,159 @@
+//! What the file says, word for word.
+
+use super::checked::AssertionReuse;
+use super::error::{ConfigError, ConfigErrors, Place};
+use crate::limits::Limits;
+use crate::telemetry::trail::Keep;
+use serde::Deserialize;
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+/// Largest configuration file: far more than every setting with a paragraph beside it.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A file that names only settings that exist; their values are not compared with each other yet.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    pub(super) raw: Raw,
+    /// The file's name as it was given, and its text: to find lines and what was set.
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) shards: Option<usize>,
+    pub(super) log: Option<String>,
+    pub(super) listeners: RawListeners,
+    pub(super) login: RawLogin,
+    pub(super) audit: Keep,
+    pub(super) limits: Limits,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawListeners {
+    pub(super) mqtt: Option<String>,
+    pub(super) coap: Option<String>,
+    pub(super) allow_plain: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLogin {
+    pub(super) assertion_reuse: AssertionReuse,
+}
+
+/// Reads a configuration file.
+pub fn load(path: &Path) -> Result<Given, ConfigErrors> {
+    let name = path.display().to_string();
+    let unreadable = |message: String| {
+        ConfigErrors(vec![ConfigError {
+            place: Place::File {
+                name: name.clone(),
+                line: 0,
+            },
+            message,
+        }])
+    };
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() > FILE_BYTES_MAX => {
+            return Err(unreadable(format!("larger than {FILE_BYTES_MAX} bytes")));
+        }
+        _ => {}
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    parse(&text, &name)
+}
+
+/// Reads the text of a configuration file; `name` stands in its errors.
+pub fn parse(text: &str, name: &str) -> Result<Given, ConfigErrors> {
+    let raw = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(0, |span| line_at(text, span.start));
+        ConfigErrors(vec![ConfigError {
+            place: Place::File {
+                name: name.to_owned(),
+                line,
+            },
+            message: readable(error.message()),
+        }])
+    })?;
+    Ok(Given {
+        raw,
+        name: name.to_owned(),
+        text: text.to_owned(),
+    })
+}
+
+impl Given {
+    /// Where the setting `table.key` stands in the file, if it does.
+    pub(super) fn place(&self, table: &str, key: &str) -> Option<Place> {
+        let root = DeTable::parse(&self.text).ok()?.into_inner();
+        let in_table = |table: &DeTable<'_>| {
+            let (key, _) = table.get_key_value(key)?;
+            Some(line_at(&self.text, key.span().start))
+        };
+        let line = if table.is_empty() {
+            in_table(&root)?
+        } else {
+            match root.get(table)?.get_ref() {
+                DeValue::Table(table) => in_table(table)?,
+                _ => return None,
+            }
+        };
+        Some(Place::File {
+            name: self.name.clone(),
+            line,
+        })
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+}
+
+/// The parser's message in our words: an unknown setting is answered with the one that was probably meant.
+fn readable(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("unknown field `") else {
+        return message.replace('\n', " ").trim().to_owned();
+    };
+    let mut quoted = rest.split('`').step_by(2);
+    let unknown = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.filter(|name| !name.is_empty()).collect();
+    let unknown_setting = format!("unknown setting `{unknown}`");
+    match closest(unknown, &known) {
+        Some(meant) => format!("{unknown_setting}; did you mean `{meant}`?"),
+        None => format!("{unknown_setting}; settings here: {}", known.join(", ")),
+    }
+}
+
+/// The name that the unknown one was probably meant to be: at most a third of its letters differ.
+fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|name| (distance(unknown, name), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance; the names are short.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

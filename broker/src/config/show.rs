@@ -1,0 +1,96 @@
+//! Every setting with its value and where that came from.
+
+use super::checked::{Config, Flags};
+use super::raw::Given;
+use serde::Serialize;
+use std::fmt;
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum From {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File,
+    /// The command line or the environment.
+    Flag,
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Flag => "flag",
+        })
+    }
+}
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// Its table; empty for the ones that stand before any table.
+    pub table: &'static str,
+    /// Its name in that table.
+    pub name: String,
+    /// Its value; none if it is off.
+    pub value: Option<toml::Value>,
+    /// Where the value came from.
+    pub from: From,
+}
+
+impl Given {
+    /// Every setting of `config`, which these settings and `flags` were checked into, in the order of the tables.
+    #[must_use]
+    pub fn settings(&self, flags: &Flags, config: &Config) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        let mut add = |table: &'static str, name: &str, value: Option<toml::Value>, flag: bool| {
+            let from = match flag {
+                true => From::Flag,
+                false if self.place(table, name).is_some() => From::File,
+                false => From::Default,
+            };
+            let name = name.to_owned();
+            settings.push(Setting {
+                table,
+                name,
+                value,
+                from,
+            });
+        };
+        let integer = |n: usize| toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+        add("", "shards", Some(integer(config.shards)), false);
+        add(
+            "",
+            "log",
+            Some(config.log.as_str().into()),
+            flags.log.is_some(),
+        );
+        for (name, address, flag) in [
+            ("mqtt", config.mqtt, flags.mqtt),
+            ("coap", config.coap, flags.coap),
+        ] {
+            let value = address.map(|address| address.to_string().into());
+            add("listeners", name, value, flag.is_some());
+        }
+        add(
+            "listeners",
+            "allow_plain",
+            Some(config.allow_plain.into()),
+            flags.allow_plain,
+        );
+        let reuse = toml::Value::try_from(config.assertion_reuse).ok();
+        add("login", "assertion_reuse", reuse, false);
+        for (table, values) in [
+            ("audit", toml::Table::try_from(config.audit)),
+            ("limits", toml::Table::try_from(&config.limits)),
+        ] {
+            // Plain numbers: they always have a TOML form.
+            for (name, value) in values.unwrap_or_default() {
+                add(table, &name, Some(value), false);
+            }
+        }
+        settings
+    }
+}
