@@ -36,12 +36,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[derive(Debug)]
 pub struct Directory {
     hasher: Seeded,
-    by_id: Box<[RwLock<HashSet<ById, Seeded>>]>,
-    by_key: Box<[RwLock<HashMap<KeyId, Arc<Device>, Seeded>>]>,
+    by_id: Box<[RwLock<IdTable>]>,
+    by_key: Box<[RwLock<KeyTable>]>,
     /// For pages; hash order never leaves this module.
     in_order: RwLock<BTreeSet<ById>>,
     revision: AtomicU64,
 }
+
+type IdTable = HashSet<ById, Seeded>;
+type KeyTable = HashMap<KeyId, Arc<Device>, Seeded>;
 
 impl Directory {
     /// An empty directory. The seed keeps whoever chooses ids or keys from choosing collisions.
@@ -133,11 +136,11 @@ impl Directory {
         self.revision.store(revision.0, Ordering::Release);
     }
 
-    fn id_shard(&self, id: &str) -> &RwLock<HashSet<ById, Seeded>> {
+    fn id_shard(&self, id: &str) -> &RwLock<IdTable> {
         &self.by_id[shard_of(self.hasher.hash_one(id))]
     }
 
-    fn key_shard(&self, key_id: KeyId) -> &RwLock<HashMap<KeyId, Arc<Device>, Seeded>> {
+    fn key_shard(&self, key_id: KeyId) -> &RwLock<KeyTable> {
         &self.by_key[shard_of(self.hasher.hash_one(key_id))]
     }
 }

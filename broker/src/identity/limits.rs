@@ -16,9 +16,9 @@ pub const ATTRIBUTE_VALUE_LEN_MAX: usize = 256;
 /// Bytes of one import line: a record with every list full fits about twice; a file without line ends does not fill
 /// the memory.
 pub const IMPORT_LINE_LEN_MAX: usize = 64 * 1024;
-/// Devices of one import, which is one transaction: about 0.5 GB of memory while it runs. Larger fleets are several
-/// files.
-pub const IMPORT_DEVICES_MAX: usize = 1_000_000;
+/// Devices of one import. It is one transaction, and other changes (a revocation) wait while it is written: some
+/// three seconds for this many. Larger fleets are several files (`split -l 200000`).
+pub const IMPORT_DEVICES_MAX: usize = 200_000;
 /// Bad lines that a rejected import names; the rest is counted. Somebody reads this list on a terminal.
 pub const IMPORT_ERRORS_MAX: usize = 20;
 /// Lines between two calls of the progress callback.

@@ -138,7 +138,7 @@ impl<'s> KeyReader<'s> {
 fn key(row: &Row<'_>) -> Result<DeviceKey, ReadError> {
     let (key_id, bytes): ([u8; 8], [u8; 32]) = (row.get(1)?, row.get(2)?);
     let public =
-        PublicKey::from_bytes(&bytes).map_err(|_| corrupt("a public key that is no point"))?;
+        PublicKey::from_bytes(&bytes).map_err(|_| corrupt("a public key that is no key"))?;
     let key = DeviceKey {
         not_before: time(row.get(3)?),
         not_after: time(row.get(4)?),

@@ -49,6 +49,22 @@ impl SqliteStore {
         })
     }
 
+    /// Waits so long for others, for a test that does not want to wait.
+    #[cfg(test)]
+    pub(crate) fn wait_for_others(&self, wait: Duration) -> rusqlite::Result<()> {
+        self.db.busy_timeout(wait)
+    }
+
+    /// Lets the database grow no further, as a full disk would.
+    #[cfg(test)]
+    pub(crate) fn allow_no_growth(&self) -> rusqlite::Result<()> {
+        let pages: i64 = self
+            .db
+            .pragma_query_value(None, "page_count", |row| row.get(0))?;
+        self.db
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+    }
+
     fn read_error(&self, error: ReadError) -> StoreError {
         match error {
             ReadError::Sql(error) => blame(error, &self.path),
