@@ -1,11 +1,12 @@
 //! Files that are whole or not there, whenever the process or the machine dies.
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What a file's name ends in while it is being written.
-const TEMPORARY: &str = ".tmp";
+/// What a file's name ends in while it is being written: nobody else's file is called so.
+const TEMPORARY: &str = ".keygate-tmp";
 
 /// Whether a file of this name may be there already.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,7 +20,7 @@ pub(super) enum Existing {
 /// With [`Existing::Keep`] a file that is there is an error of kind `AlreadyExists`.
 pub(super) fn write(path: &Path, content: &[u8], existing: Existing) -> io::Result<()> {
     let temporary = temporary(path)?;
-    // What a killed process left: its writer is gone, or the lock of the directory keeps it out.
+    // The name has our process id in it, so a file that is there was left by one that is gone.
     remove_if_there(&temporary)?;
     let placed = fill(&temporary, content).and_then(|()| match existing {
         Existing::Replace => fs::rename(&temporary, path),
@@ -33,9 +34,23 @@ pub(super) fn write(path: &Path, content: &[u8], existing: Existing) -> io::Resu
     sync_directory(path)
 }
 
-/// Removes what a killed [`write()`] left beside `path`.
-pub(super) fn sweep(path: &Path) -> io::Result<()> {
-    remove_if_there(&temporary(path)?)
+/// Removes what killed calls of [`write()`] left in a directory that only this process works on.
+pub(super) fn sweep(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .as_os_str()
+            .as_encoded_bytes()
+            .ends_with(TEMPORARY.as_bytes())
+        {
+            remove_if_there(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the directory's entry of `path` durable.
@@ -61,12 +76,11 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 fn temporary(path: &Path) -> io::Result<PathBuf> {
-    let mut name = path
-        .file_name()
-        .ok_or(io::ErrorKind::InvalidInput)?
-        .to_os_string();
-    name.push(TEMPORARY);
-    Ok(path.with_file_name(name))
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}{TEMPORARY}", std::process::id()));
+    Ok(path.with_file_name(temporary))
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -116,8 +130,12 @@ mod tests {
     fn what_a_killed_writer_left_is_no_obstacle() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.pem");
-        fs::write(directory.path().join("a.pem.tmp"), "ha").unwrap();
+        fs::write(temporary(&path).unwrap(), "ha").unwrap();
         write(&path, b"whole", Existing::Keep).unwrap();
+        for name in [".a.pem.1.keygate-tmp", ".b.2.keygate-tmp"] {
+            fs::write(directory.path().join(name), "ha").unwrap();
+        }
+        sweep(directory.path()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(names(directory.path()), ["a.pem"]);
     }

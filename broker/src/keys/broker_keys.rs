@@ -2,7 +2,7 @@
 //!
 //! Never mixed: an identity key proves the broker to devices and signs no token; a token key signs tokens and nothing
 //! else.
-use super::atomic::{self, Existing};
+use super::atomic::Existing;
 use super::data_dir::Layout;
 use super::error::{DataDirError, KeyFileError};
 use super::key_file::{generate_key_file, read_key_file};
@@ -200,10 +200,6 @@ pub(super) fn complete(
 
 /// The key in this file; a new one if there is no file.
 fn ensure(path: &Path, random: &mut dyn Random) -> Result<PublicKey, DataDirError> {
-    atomic::sweep(path).map_err(|error| DataDirError::Io {
-        path: path.into(),
-        error,
-    })?;
     match generate_key_file(path, random) {
         Ok(public_key) => Ok(public_key),
         Err(KeyFileError::Exists { .. }) => Ok(read_own(path)?.public_key()),

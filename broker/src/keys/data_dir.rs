@@ -292,6 +292,9 @@ impl Held {
         lock.set_len(0).map_err(io)?;
         lock.rewind().map_err(io)?;
         writeln!(lock, "{}", std::process::id()).map_err(io)?;
+        for directory in [layout.root().to_path_buf(), layout.keys()] {
+            atomic::sweep(&directory).map_err(|error| io_error(&directory, error))?;
+        }
         Ok(Self { layout, lock })
     }
 
