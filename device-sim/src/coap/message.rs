@@ -45,6 +45,8 @@ pub struct Response {
     pub echo: Option<Vec<u8>>,
     /// Content-Format of the payload.
     pub content_format: Option<u16>,
+    /// Max-Age, s.
+    pub max_age_s: Option<u32>,
     /// The body.
     pub payload: Vec<u8>,
 }
@@ -142,6 +144,9 @@ pub fn decode(datagram: &[u8]) -> Result<Response, MessageError> {
         echo: packet.get_first_option(CoapOption::Unknown(ECHO)).cloned(),
         content_format: packet
             .get_first_option(CoapOption::ContentFormat)
+            .and_then(|bytes| number(bytes)?.try_into().ok()),
+        max_age_s: packet
+            .get_first_option(CoapOption::MaxAge)
             .and_then(|bytes| number(bytes)),
         payload: packet.payload,
     })
@@ -186,11 +191,11 @@ fn uint(value: u16) -> Vec<u8> {
         .collect()
 }
 
-fn number(bytes: &[u8]) -> Option<u16> {
-    (bytes.len() <= 2).then(|| {
+fn number(bytes: &[u8]) -> Option<u32> {
+    (bytes.len() <= 4).then(|| {
         bytes
             .iter()
-            .fold(0, |value, &byte| value << 8 | u16::from(byte))
+            .fold(0, |value, &byte| value << 8 | u32::from(byte))
     })
 }
 

@@ -2,4 +2,5 @@
 //! and time in, datagrams and results out.
 
 pub mod exchange;
+pub mod fetch;
 pub mod message;

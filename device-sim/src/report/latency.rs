@@ -36,6 +36,8 @@ pub struct Latencies {
     pub publish_delivery: Latency,
     /// Scheduled order to its device.
     pub desired_delivery: Latency,
+    /// Scheduled order to its PUBACK.
+    pub desired_ack: Latency,
     /// Scheduled fetch to the verified token.
     pub token: Latency,
     /// How late the simulator itself started things; it is part of all of the above.
@@ -50,6 +52,7 @@ pub struct Timings {
     pub(crate) publish_ack: Histogram<u64>,
     pub(crate) publish_delivery: Histogram<u64>,
     pub(crate) desired_delivery: Histogram<u64>,
+    pub(crate) desired_ack: Histogram<u64>,
     pub(crate) token: Histogram<u64>,
     pub(crate) schedule_lag: Histogram<u64>,
 }
@@ -66,6 +69,7 @@ impl Default for Timings {
             publish_ack: new(),
             publish_delivery: new(),
             desired_delivery: new(),
+            desired_ack: new(),
             token: new(),
             schedule_lag: new(),
         }
@@ -82,6 +86,7 @@ impl Timings {
             publish_ack: numbers(&self.publish_ack),
             publish_delivery: numbers(&self.publish_delivery),
             desired_delivery: numbers(&self.desired_delivery),
+            desired_ack: numbers(&self.desired_ack),
             token: numbers(&self.token),
             schedule_lag: numbers(&self.schedule_lag),
         }

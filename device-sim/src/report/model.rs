@@ -76,10 +76,8 @@ pub struct Logins {
 pub struct Tokens {
     /// Tried.
     pub attempted: u64,
-    /// Granted and checked: subject, audience, key, token id.
+    /// Granted in an answer signed by the broker's identity key, and checked: issuer, subject, audience, key, token id.
     pub granted: u64,
-    /// Of these, in an answer signed by the broker's identity key.
-    pub signed_answers: u64,
     /// The largest token, bytes.
     pub bytes_max: u64,
     /// Requests sent again because no answer came in time.

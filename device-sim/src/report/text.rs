@@ -54,12 +54,8 @@ impl Report {
         if tokens.attempted > 0 {
             writeln!(
                 f,
-                "tokens     {} of {} granted over CoAP, {} in a signed answer, at most {} bytes, {} requests repeated",
-                tokens.granted,
-                tokens.attempted,
-                tokens.signed_answers,
-                tokens.bytes_max,
-                tokens.retransmitted
+                "tokens     {} of {} granted over CoAP in answers signed by the broker, at most {} bytes, {} requests repeated",
+                tokens.granted, tokens.attempted, tokens.bytes_max, tokens.retransmitted
             )?;
         }
         if impostors.attempted > 0 {
@@ -112,6 +108,7 @@ impl Report {
             ("login + subscribe", &latency.ready),
             ("report to PUBACK", &latency.publish_ack),
             ("report to watcher", &latency.publish_delivery),
+            ("order to PUBACK", &latency.desired_ack),
             ("order to device", &latency.desired_delivery),
             ("token over CoAP", &latency.token),
             ("(our own lateness)", &latency.schedule_lag),

@@ -85,9 +85,15 @@ pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
     Ok(scenario)
 }
 
-/// Checks the values; also after a command line changed some.
+/// Checks a scenario again after a command line changed some of it.
 ///
 /// # Errors
+/// Names the first value that makes no sense.
+pub fn checked(scenario: Scenario) -> Result<Scenario, ScenarioError> {
+    check(&scenario)?;
+    Ok(scenario)
+}
+
 /// Names the first value that makes no sense.
 pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let fleet = &scenario.fleet;

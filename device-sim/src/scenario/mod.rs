@@ -7,5 +7,6 @@
 mod check;
 mod model;
 
-pub use check::{ScenarioError, builtin, builtin_names, builtin_text, parse};
+pub(crate) use check::check;
+pub use check::{ScenarioError, builtin, builtin_names, builtin_text, checked, parse};
 pub use model::{Arrivals, Fleet, Gateways, Impostors, Messages, Run, Scenario, Thresholds};

@@ -1,0 +1,158 @@
+//! The command line: every option with its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Drives a fleet of simulated devices against a broker and proves that nothing was lost.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+The whole thing in three lines:
+  device-sim enrol --devices 500 --seed lab | keygate device import -
+  keygate serve | device-sim run --builtin smoke --devices 500 --seed lab --target -
+  echo $?      0 all as it should be, 1 could not run, 2 wrong use, 3 something was missed
+
+Keys derive from --seed and the device's number; nothing is stored. The same seed gives the same devices, the same
+schedule and the same jitter. Latencies count from the instant at which a thing was due (open loop), so a stall of the
+broker shows in everything that it delayed.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a scenario and reports.
+    ///
+    /// Devices log in with kg-ed25519, each from an address of its own when the target is on loopback
+    /// (127.1.1.1, 127.1.1.2, …; gateways from 127.101.…, impostors from 127.201.…), subscribe to devices/{id}/#,
+    /// publish to devices/{id}/reported at QoS 1, and receive what a controller publishes to devices/{id}/desired.
+    /// A watcher (rumqttc, with a signed assertion as password) must receive every acknowledged report, once and in
+    /// order. Gateways fetch tokens over CoAP. Impostors must be refused.
+    #[command(after_help = EXIT_CODES)]
+    Run(Run),
+    /// Prints what a run with the same options needs enrolled, as JSON Lines for `keygate device import -`.
+    ///
+    /// That is the devices (dev-000000 …), the gateways (gw-000000 …), the watcher and the controller (sim-watcher and
+    /// sim-controller, role `operator`). With another --prefix P they are P-000000, P-gw-000000, P-watcher and
+    /// P-controller, so that several fleets can share a broker.
+    Enrol(Enrol),
+    /// Prints a built-in scenario, as a start for your own; without a name, lists them.
+    Scenario {
+        /// Which.
+        name: Option<String>,
+    },
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 all as it should be, 1 could not run, 2 wrong use, 3 something was missed";
+
+/// Which fleet: the same for `run` and `enrol`, so that they match.
+#[derive(Args, Debug)]
+pub(crate) struct Fleet {
+    /// A scenario file; see `device-sim scenario smoke` for the language.
+    #[arg(value_name = "SCENARIO.toml", conflicts_with = "builtin")]
+    pub(crate) file: Option<PathBuf>,
+    /// A built-in scenario.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) builtin: Option<String>,
+    /// How many devices.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) devices: Option<u32>,
+    /// What all keys and the schedule derive from.
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) seed: Option<String>,
+    /// How the ids of this fleet begin.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prefix: Option<String>,
+    /// How many gateways.
+    #[arg(long, value_name = "N")]
+    pub(crate) gateways: Option<u32>,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) fleet: Fleet,
+    /// Logins a second.
+    #[arg(long, value_name = "LOGINS/S")]
+    pub(crate) rate: Option<f64>,
+    /// How long each device keeps reporting, seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<f64>,
+    /// How many impostors.
+    #[arg(long, value_name = "N")]
+    pub(crate) impostors: Option<u32>,
+    /// `-` reads the ready line of `keygate serve` from standard input; otherwise as --mqtt.
+    #[arg(long, value_name = "-|URL")]
+    pub(crate) target: Option<String>,
+    /// Where MQTT is [default: 127.0.0.1:1883].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) mqtt: Option<String>,
+    /// Where CoAP is.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) coap: Option<String>,
+    /// What the broker is called; devices refuse any other.
+    #[arg(long, value_name = "ID")]
+    pub(crate) broker_id: Option<String>,
+    /// The broker's identity key; with it the broker must prove itself to every device.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) identity_key: Option<String>,
+    /// Write report.json and report.txt there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Print the report as JSON instead of as a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress while it runs.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// `enrol`.
+#[derive(Args, Debug)]
+pub(crate) struct Enrol {
+    #[command(flatten)]
+    pub(crate) fleet: Fleet,
+    /// A role of the devices and gateways; may be repeated [default: device].
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Vec<String>,
+    /// A group of the devices; may be repeated.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Vec<String>,
+    /// Print the devices only: no gateways, watcher or controller.
+    #[arg(long)]
+    pub(crate) devices_only: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_lines_parse() {
+        for line in [
+            "device-sim run --builtin smoke --devices 500 --seed lab --target -",
+            "device-sim run my.toml --mqtt mqtt://127.0.0.1:1883 --coap 127.0.0.1:5683 --broker-id kg-7f3a9c --json",
+            "device-sim run --builtin smoke --rate 1000 --duration 10 --report out --quiet",
+            "device-sim enrol --devices 500 --seed lab --role device --role lamp --group hall",
+            "device-sim scenario smoke",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        assert!(
+            Cli::try_parse_from(["device-sim", "run", "a.toml", "--builtin", "smoke"]).is_err()
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! A run over real sockets, rumqttc included, against the scripted broker.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use keygate_protocol::crypto::SoftwareSigner;
+use keygate_protocol::mqtt::ReasonCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::LocalSet;
+
+use super::{Plan, Quiet, RunError, Snapshot, run};
+use crate::peer::{BROKER_ID, Faults, Peer};
+use crate::report::Report;
+use crate::scenario::{Scenario, builtin};
+use crate::target::Target;
+
+type Writers = Rc<Mutex<BTreeMap<u32, OwnedWriteHalf>>>;
+
+/// Puts the scripted broker on a socket.
+async fn serve(listener: TcpListener, peer: Rc<RefCell<Peer>>) {
+    let writers = Writers::default();
+    while let Ok((stream, _)) = listener.accept().await {
+        let client = peer.borrow_mut().accept();
+        tokio::task::spawn_local(carry(stream, client, Rc::clone(&peer), Rc::clone(&writers)));
+    }
+}
+
+async fn carry(stream: TcpStream, client: u32, peer: Rc<RefCell<Peer>>, writers: Writers) {
+    stream.set_nodelay(true).expect("a socket");
+    let (mut reader, writer) = stream.into_split();
+    writers.lock().await.insert(client, writer);
+    let mut bytes = vec![0; 4_096];
+    while let Ok(count @ 1..) = reader.read(&mut bytes).await {
+        let sent = peer.borrow_mut().receive(client, &bytes[..count]);
+        let mut writers = writers.lock().await;
+        for (to, bytes) in sent {
+            match (bytes, writers.get_mut(&to)) {
+                // Whoever is gone hears nothing; that is its own business.
+                (Some(bytes), Some(writer)) => drop(writer.write_all(&bytes).await),
+                (None, _) => drop(writers.remove(&to)),
+                (Some(_), None) => {}
+            }
+        }
+    }
+    peer.borrow_mut().gone(client);
+    writers.lock().await.remove(&client);
+}
+
+fn small() -> Scenario {
+    let mut scenario = builtin("smoke").expect("built in");
+    scenario.fleet.devices = 20;
+    scenario.arrivals.rate_per_s = 200.0;
+    scenario.run.duration_s = 0.3;
+    scenario.run.grace_s = 5;
+    for messages in [&mut scenario.reports, &mut scenario.desired] {
+        messages.delay_ms = 50;
+        messages.interval_ms = 100;
+    }
+    scenario.gateways.count = 0;
+    scenario.impostors.count = 2;
+    scenario
+}
+
+fn go(scenario: &Scenario, faults: Faults) -> Result<Report, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mqtt = listener.local_addr().expect("bound");
+        let mut peer = Peer::new(scenario);
+        peer.faults = faults;
+        let identity_key = Some(peer.identity_key());
+        tokio::task::spawn_local(serve(listener, Rc::new(RefCell::new(peer))));
+        let target = Target {
+            mqtt,
+            coap: None,
+            broker_id: BROKER_ID.to_owned(),
+            identity_key,
+        };
+        run(Plan::new(scenario.clone(), target)?, &mut Quiet).await
+    })
+}
+
+#[test]
+fn a_good_broker_passes() {
+    let report = go(&small(), Faults::default()).expect("runs");
+    assert!(report.passed, "{report}");
+    assert_eq!(
+        (report.reports.delivered, report.desired.delivered),
+        (60, 60)
+    );
+    assert_eq!(
+        (report.impostors.refused, report.logins.broker_proofs),
+        (2, 20)
+    );
+    assert_eq!(report.latency.login.count, 20);
+    assert!(report.to_string().contains("All as it should be."));
+    assert!(
+        report
+            .command
+            .starts_with("device-sim run --builtin smoke --devices 20 --seed smoke")
+    );
+}
+
+#[test]
+fn a_lossy_broker_misses_and_the_run_still_ends() {
+    let mut scenario = small();
+    scenario.run.grace_s = 1;
+    let report = go(
+        &scenario,
+        Faults {
+            lose_every: Some(12),
+            ..Faults::default()
+        },
+    )
+    .expect("runs");
+    assert!(!report.passed);
+    assert_eq!(report.reports.lost + report.desired.lost, 10);
+    let missed: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| !check.passed)
+        .map(|check| check.name)
+        .collect();
+    assert!(
+        missed
+            .iter()
+            .any(|name| name.ends_with("acknowledged and lost")),
+        "{missed:?}"
+    );
+}
+
+#[test]
+fn an_impostor_who_gets_in_fails_the_run() {
+    let report = go(
+        &small(),
+        Faults {
+            admit_all: true,
+            ..Faults::default()
+        },
+    )
+    .expect("runs");
+    // The scripted broker admits without a proof of its own, which the impostor, who pins the key, does not take for one.
+    assert_eq!(report.impostors.refused, 0);
+    assert!(!report.passed);
+}
+
+#[test]
+fn where_nothing_listens_the_error_says_what_to_start() {
+    let scenario = small();
+    let nobody: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+    let identity_key = Some(SoftwareSigner::from_seed(&[1; 32]).public_key());
+    let target = Target {
+        mqtt: nobody,
+        coap: None,
+        broker_id: BROKER_ID.to_owned(),
+        identity_key,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let plan = Plan::new(scenario, target).expect("goes together");
+    let mut told = 0;
+    let outcome = runtime.block_on(run(plan, &mut |_: &Snapshot| told += 1));
+    let Err(error) = outcome else { panic!("ran") };
+    assert_eq!(error, RunError::NothingListens(nobody));
+    assert!(error.to_string().contains("start `keygate serve`"));
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn who_is_not_enrolled_is_told_how() {
+    let refuse = Some(ReasonCode::NotAuthorized);
+    let Err(RunError::NotEnrolled { id, enrol, .. }) = go(
+        &small(),
+        Faults {
+            refuse,
+            ..Faults::default()
+        },
+    ) else {
+        panic!("ran")
+    };
+    assert_eq!(id, "sim-watcher");
+    assert_eq!(
+        enrol,
+        "device-sim enrol --builtin smoke --devices 20 --seed smoke --prefix dev --gateways 0"
+    );
+}
+
+#[test]
+fn gateways_need_coap_and_a_key_to_trust() {
+    let mut scenario = small();
+    scenario.gateways.count = 1;
+    let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+    let target = Target {
+        mqtt,
+        coap: None,
+        broker_id: BROKER_ID.to_owned(),
+        identity_key: None,
+    };
+    let plan = Plan::new(scenario.clone(), target.clone());
+    assert_eq!(plan.map(|_| ()), Err(RunError::NoCoap));
+    let plan = Plan::new(
+        scenario,
+        Target {
+            coap: Some(mqtt),
+            ..target
+        },
+    );
+    assert_eq!(plan.map(|_| ()), Err(RunError::NoIdentityKey));
+}
+
+/// The demo may put a run on any runtime.
+#[test]
+fn a_run_can_be_spawned() {
+    fn is_send<T: Send>(_: &T) {}
+    let scenario = small();
+    let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+    let target = Target {
+        mqtt,
+        coap: None,
+        broker_id: BROKER_ID.to_owned(),
+        identity_key: None,
+    };
+    let plan = Plan::new(scenario, target).expect("goes together");
+    let mut quiet = Quiet;
+    is_send(&run(plan, &mut quiet));
+}

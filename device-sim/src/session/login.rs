@@ -1,0 +1,173 @@
+//! The two states of a session in its login (SPEC.md §4).
+
+use keygate_protocol::crypto::{Signable, Signature, Signer, SignerFault, SoftwareSigner};
+use keygate_protocol::ident::{Id, KeyId};
+use keygate_protocol::login::device::{self, Login};
+use keygate_protocol::login::{ClientId, METHOD, Opening};
+use keygate_protocol::mqtt::{Auth, Connect, Packet, ReasonCode, Version};
+
+use super::online::Online;
+use super::state::{Event, Profile, State};
+use super::{Failure, PACKET_MAX, Stage, Wanted, Wire};
+use crate::clock::Micros;
+
+/// Messages that the broker may have under way towards a session.
+const RECEIVE_MAX: u16 = 64;
+
+/// Largest number of own messages under way, whatever the broker allows: it bounds what a session holds.
+const WINDOW_MAX: u16 = 1_024;
+
+/// The key that a session logs in with.
+#[derive(Debug)]
+pub struct Key {
+    signer: SoftwareSigner,
+    /// Names another key than the one that signs: what an impostor does.
+    claimed: Option<KeyId>,
+}
+
+impl Key {
+    /// An honest key.
+    #[must_use]
+    pub fn new(signer: SoftwareSigner) -> Self {
+        Self {
+            signer,
+            claimed: None,
+        }
+    }
+
+    /// A key that pretends to be another.
+    #[must_use]
+    pub fn claiming(signer: SoftwareSigner, claimed: KeyId) -> Self {
+        Self {
+            signer,
+            claimed: Some(claimed),
+        }
+    }
+}
+
+impl Signer for Key {
+    fn key_id(&self) -> KeyId {
+        self.claimed.unwrap_or_else(|| self.signer.key_id())
+    }
+
+    fn sign(&mut self, message: &Signable<'_>) -> Result<Signature, SignerFault> {
+        self.signer.sign(message)
+    }
+}
+
+/// What goes on after the login.
+#[derive(Debug)]
+struct Plan {
+    keep_alive_s: u16,
+    wanted: Option<Wanted>,
+}
+
+/// CONNECT went out.
+#[derive(Debug)]
+pub(super) struct AwaitChallenge<'a> {
+    login: device::AwaitChallenge<'a>,
+    key: Key,
+    plan: Plan,
+}
+
+/// The proof went out.
+#[derive(Debug)]
+pub(super) struct AwaitConfirmation<'a> {
+    login: device::AwaitConfirmation<'a>,
+    plan: Plan,
+}
+
+impl<'a> AwaitChallenge<'a> {
+    pub(super) fn open(
+        profile: &'a Profile,
+        id: &'a str,
+        key: Key,
+        nonce: [u8; 16],
+        wanted: Option<Wanted>,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Failure> {
+        let client_id = ClientId::new(id).map_err(|_| Failure::TooLarge)?;
+        let broker_id = Id::new(&profile.broker_id).map_err(|_| Failure::TooLarge)?;
+        let mut login = Login::new(client_id, broker_id, key.key_id());
+        if let Some(identity_key) = profile.identity_key {
+            login = login.pin(identity_key);
+        }
+
+        let mut connect = Connect::new(Version::V5, id);
+        connect.keep_alive_s = profile.keep_alive_s;
+        connect.properties.receive_max = RECEIVE_MAX;
+        connect.properties.packet_size_max = Some(PACKET_MAX);
+        let (login, open) = login.open(nonce, Opening::of_connect(&connect));
+        connect.properties.auth_method = Some(METHOD);
+        connect.properties.auth_data = Some(open.as_ref());
+        connect
+            .encode(&mut Wire(out))
+            .map_err(|_| Failure::TooLarge)?;
+        let plan = Plan {
+            keep_alive_s: profile.keep_alive_s,
+            wanted,
+        };
+        Ok(Self { login, key, plan })
+    }
+
+    pub(super) fn handle(
+        self,
+        packet: Packet<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<State<'a>, Failure> {
+        let Self {
+            login,
+            mut key,
+            plan,
+        } = self;
+        let auth = match packet {
+            Packet::Auth(auth)
+                if auth.code == ReasonCode::ContinueAuthentication
+                    && auth.method == Some(METHOD) =>
+            {
+                auth
+            }
+            other => return Err(State::out_of_order(Stage::Challenge, &other)),
+        };
+        let challenged = login
+            .read(auth.data.unwrap_or_default())
+            .map_err(Failure::Broker)?;
+        let (login, proof) = challenged.answer(None, &mut key).map_err(Failure::Broker)?;
+        let mut answer = Auth::new(ReasonCode::ContinueAuthentication, METHOD);
+        answer.data = Some(proof.as_bytes());
+        answer
+            .encode(&mut Wire(out))
+            .map_err(|_| Failure::TooLarge)?;
+        // The key is dropped here: from now on nothing is signed.
+        Ok(State::AwaitConfirmation(AwaitConfirmation { login, plan }))
+    }
+}
+
+impl<'a> AwaitConfirmation<'a> {
+    pub(super) fn handle(
+        self,
+        packet: Packet<'_>,
+        now: Micros,
+        out: &mut Vec<u8>,
+        heard: &mut dyn FnMut(Event<'_>),
+    ) -> Result<State<'a>, Failure> {
+        let Self { login, plan } = self;
+        let connack = match packet {
+            Packet::Connack(connack) if connack.code == ReasonCode::Success => connack,
+            other => return Err(State::out_of_order(Stage::Confirmation, &other)),
+        };
+        let granted = &connack.properties;
+        // Nothing in the CONNACK counts before this.
+        let confirmed = login.confirm(granted.auth_data).map_err(Failure::Broker)?;
+        heard(Event::LoggedIn {
+            proven: confirmed.broker_proved(),
+        });
+
+        let keep_alive_s = granted.keep_alive_s.unwrap_or(plan.keep_alive_s);
+        let online = Online::new(keep_alive_s, granted.receive_max.min(WINDOW_MAX), now);
+        Ok(match plan.wanted {
+            Some(wanted) => State::AwaitGrant(online.subscribe(&wanted, now, out)?),
+            None => State::Online(online),
+        })
+    }
+}
