@@ -18,6 +18,7 @@ pub mod keys;
 pub mod limits;
 pub mod log;
 pub mod rng;
+pub mod serve;
 pub mod shard;
 pub mod telemetry;
 pub mod token;

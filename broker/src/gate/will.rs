@@ -76,7 +76,6 @@ pub(crate) fn session_of_connect<'a>(
         connect.version,
         connect.properties.receive_max.min(gate.limits.inflight_max),
         connect.properties.packet_size_max.unwrap_or(u32::MAX),
-        connect.properties.request_problem_information,
         will,
     ))
 }

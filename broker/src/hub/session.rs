@@ -23,8 +23,6 @@ pub(crate) struct Session {
     pub(crate) window: u16,
     /// Largest packet that the client takes.
     pub(crate) packet_max: u32,
-    /// Whether reason strings are wanted (MQTT 5 §3.1.2.11.7).
-    pub(crate) problem_information: bool,
     /// The client's publishes that wait for their acknowledgement.
     pub(crate) unacknowledged: u16,
     next_packet_id: u16,
@@ -92,7 +90,6 @@ impl Session {
         version: Version,
         window: u16,
         packet_max: u32,
-        problem_information: bool,
         will: Option<Box<Will>>,
     ) -> Self {
         Self {
@@ -102,7 +99,6 @@ impl Session {
             version,
             window,
             packet_max,
-            problem_information,
             unacknowledged: 0,
             next_packet_id: 0,
             congested: false,
@@ -225,14 +221,6 @@ impl Session {
         {
             self.flow = None;
         }
-    }
-
-    /// Messages and bytes that wait, for tests and metrics.
-    #[cfg(test)]
-    pub(crate) fn waiting(&self) -> (usize, usize) {
-        self.flow
-            .as_ref()
-            .map_or((0, 0), |flow| (flow.queue.len(), flow.queue_bytes))
     }
 }
 

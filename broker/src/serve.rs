@@ -1,0 +1,368 @@
+//! The broker put together: opens the store, wires the rooms, starts the threads, and ends them in order.
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::admin;
+use crate::authn::{Authn, AuthnConfig, ChallengeKeys, ListenerRules, ReplayBounds};
+use crate::authz::Policy;
+use crate::clock::{Clock, SystemClock};
+use crate::coap;
+use crate::config::{AssertionReuse, Config};
+use crate::gate::Gate;
+use crate::hub::HubShared;
+use crate::identity::{Registry, SqliteStore, StoreError};
+use crate::keys::{DataDir, DataDirError, KeyFileError};
+use crate::log::MemoryLog;
+use crate::rng::{Random, SystemRandom};
+use crate::shard::poll::{ShardHandle, ShardLoop};
+use crate::shard::{Mail, Shard, ShardId, ShardSetup};
+use crate::telemetry::event::{BrokerChange, EventKind};
+use crate::telemetry::{Audit, AuditWriter, Event};
+use crate::token::{TOKEN_LIFE_S, TokenIssuer};
+use keygate_protocol::ident::IdError;
+use thiserror::Error;
+
+/// Ids in one mail about changed identities: a shard looks each up, so an import must not hold it up.
+const RECHECK_IDS: usize = 1_024;
+
+/// Why the broker did not start. Nothing runs then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// The broker's name is none that devices can be configured with.
+    #[error("the broker id is not an id: {0}")]
+    BrokerId(IdError),
+    /// A private key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The identity store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A listener's address cannot be had.
+    #[error("cannot listen on {protocol} {address}: {error}")]
+    Listen {
+        /// For what.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Something in the data directory cannot be opened or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// What.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system gives no thread or no poll.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A running broker. Dropping it stops it.
+///
+/// ```
+/// use keygate_broker::config::{Flags, Given};
+/// use keygate_broker::keys::DataDir;
+/// use keygate_broker::rng::SystemRandom;
+/// use keygate_broker::serve::Running;
+/// use keygate_protocol::time::UnixTime;
+///
+/// # let parent = tempfile::tempdir()?;
+/// # let path = parent.path().join("data");
+/// let data = DataDir::open_or_init(&path, UnixTime(1_800_000_000), &mut SystemRandom)?;
+/// let any_port = Some("127.0.0.1:0".parse()?);
+/// let config = Given::default().check(&Flags { mqtt: any_port, coap: any_port, ..Flags::default() })?;
+/// let broker = Running::start(data, &config)?;
+/// assert_ne!(broker.mqtt().unwrap().port(), 0);
+/// broker.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Running {
+    broker_id: String,
+    identity_key: [u8; 32],
+    mqtt: Option<SocketAddr>,
+    registry: Arc<Registry>,
+    audit: Audit,
+    clock: Arc<dyn Clock>,
+    // In the order in which they end.
+    admin: Option<admin::Server>,
+    coap: Option<coap::Server>,
+    shards: Vec<ShardHandle>,
+    threads: Vec<JoinHandle<()>>,
+    writer: Option<AuditWriter>,
+    /// Holds the lock until everything else has ended.
+    data: DataDir,
+}
+
+impl Running {
+    /// Starts a broker on an opened data directory; when it returns, every listener accepts.
+    pub fn start(data: DataDir, config: &Config) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let in_data = |error| StartError::File { path: data.layout().root().into(), error };
+        let (audit, writer) = Audit::start(data.layout().root(), config.audit(), config.limits().audit_ring)
+            .map_err(in_data)?;
+        let registry = Arc::new(Registry::new(
+            SqliteStore::open(&data.layout().identity_db())?,
+            &mut SystemRandom,
+        )?);
+        raise_descriptor_limit();
+        let tcp = config.mqtt().map(listen_tcp).transpose()?;
+        let udp = config.coap().map(listen_udp).transpose()?;
+        let parts = Parts::new(&data, config, &registry, &*clock)?;
+        let mut running = Self {
+            broker_id: data.broker_id().as_str().into(),
+            identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
+            mqtt: tcp.as_ref().and_then(|listener| listener.local_addr().ok()),
+            registry,
+            audit,
+            clock,
+            admin: None,
+            coap: None,
+            shards: Vec::new(),
+            threads: Vec::new(),
+            writer: Some(writer),
+            data,
+        };
+        // From here on dropping `running` undoes what has been started.
+        running.start_shards(&parts, tcp.as_ref(), config).map_err(StartError::Thread)?;
+        running.follow_identities();
+        running.start_coap(&parts, udp)?;
+        running.start_admin()?;
+        running.record(BrokerChange::Started);
+        Ok(running)
+    }
+
+    /// The broker's name, which devices are configured with.
+    #[must_use]
+    pub fn broker_id(&self) -> &str {
+        &self.broker_id
+    }
+
+    /// The public identity key, which devices pin.
+    #[must_use]
+    pub fn identity_key(&self) -> &[u8; 32] {
+        &self.identity_key
+    }
+
+    /// Where MQTT listens.
+    #[must_use]
+    pub fn mqtt(&self) -> Option<SocketAddr> {
+        self.mqtt
+    }
+
+    /// Where CoAP listens.
+    #[must_use]
+    pub fn coap(&self) -> Option<SocketAddr> {
+        self.coap.as_ref().and_then(|server| server.addresses().first().copied())
+    }
+
+    /// The identities, for whoever runs the broker in its own process.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Tells every client, ends every thread, and lets go of the data directory.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn start_shards(&mut self, parts: &Parts, tcp: Option<&TcpListener>, config: &Config) -> io::Result<()> {
+        let count = config.shards();
+        let mut polls = Vec::new();
+        for _ in 0..count {
+            let (handle, poll, inbox) = ShardLoop::inbox(config.limits().inbox)?;
+            self.shards.push(handle);
+            polls.push((poll, inbox));
+        }
+        for (id, (poll, inbox)) in polls.into_iter().enumerate() {
+            let setup = ShardSetup {
+                id: ShardId(id as u16),
+                shards: count as u16,
+                gate: Arc::clone(&parts.gate),
+                hub: Arc::clone(&parts.hub),
+                random: Box::new(SystemRandom),
+                now: self.clock.now(),
+            };
+            let listeners = tcp.map(TcpListener::try_clone).transpose()?;
+            let listeners = listeners.into_iter().map(mio::net::TcpListener::from_std).collect();
+            let peers = self.shards.clone();
+            let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
+            let shard = ShardLoop::new(Shard::new(setup), poll, inbox, peers, listeners, clock, audit)?;
+            let run = move || {
+                if let Err(error) = shard.run() {
+                    tracing::error!(shard = id, %error, "a shard has ended");
+                }
+            };
+            self.threads.push(std::thread::Builder::new().name(format!("shard-{id}")).spawn(run)?);
+        }
+        Ok(())
+    }
+
+    /// Every change of an identity reaches the shards: whoever lost its standing is cut at once.
+    fn follow_identities(&self) {
+        let shards = self.shards.clone();
+        self.registry.on_change(Box::new(move |change| {
+            for ids in change.ids.chunks(RECHECK_IDS) {
+                let ids: Arc<[Arc<str>]> = ids.into();
+                for shard in &shards {
+                    // A shard that is gone has no sessions to cut.
+                    let _ = shard.send(Mail::Recheck(Arc::clone(&ids)));
+                }
+            }
+        }));
+    }
+
+    fn start_coap(&mut self, parts: &Parts, udp: Option<UdpSocket>) -> Result<(), StartError> {
+        let Some(udp) = udp else { return Ok(()) };
+        let deps = coap::Deps {
+            broker_id: self.broker_id.as_str().into(),
+            directory: self.registry.directory(),
+            challenges: Arc::clone(&parts.challenges),
+            policy: Arc::clone(&parts.gate.policy),
+            issuer: parts.issuer.clone(),
+            token_keys: Arc::new(self.data.token_keys()?),
+            identity_keys: self.data.identity_keys()?,
+            random: Box::new(SystemRandom),
+        };
+        let endpoint = coap::Endpoint::new(deps, self.clock.now(), self.clock.wall());
+        let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
+        self.coap = Some(coap::Server::start(vec![udp], endpoint, clock, audit).map_err(StartError::Thread)?);
+        Ok(())
+    }
+
+    fn start_admin(&mut self) -> Result<(), StartError> {
+        let deps = admin::Deps {
+            registry: Arc::clone(&self.registry),
+            audit: self.audit.clone(),
+            clock: Arc::clone(&self.clock),
+            keys: Arc::new(admin::broker_keys(&self.data)?),
+        };
+        let root = self.data.layout().root();
+        let started = admin::Server::start(root, deps);
+        self.admin = Some(started.map_err(|error| StartError::File { path: self.data.layout().admin_socket(), error })?);
+        Ok(())
+    }
+
+    fn record(&self, change: BrokerChange) {
+        let kind = EventKind::Broker {
+            change,
+            broker_id: self.broker_id.as_str().into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        self.audit.record(Event { wall: self.clock.wall(), kind });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // First nobody new, then everybody told, then the last words written.
+        drop(self.admin.take());
+        drop(self.coap.take());
+        for shard in &self.shards {
+            let _ = shard.send(Mail::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard had panicked");
+            }
+        }
+        self.record(BrokerChange::Stopped);
+        if let Some(writer) = self.writer.take() {
+            writer.stop();
+        }
+    }
+}
+
+/// What the doors share.
+struct Parts {
+    gate: Arc<Gate>,
+    hub: Arc<HubShared>,
+    challenges: Arc<ChallengeKeys>,
+    issuer: TokenIssuer,
+}
+
+impl Parts {
+    fn new(data: &DataDir, config: &Config, registry: &Registry, clock: &dyn Clock) -> Result<Self, StartError> {
+        let random: &mut dyn Random = &mut SystemRandom;
+        let directory = registry.directory();
+        let limits = Arc::new(config.limits().clone());
+        let broker_id = data.broker_id().as_str();
+        let challenges = Arc::new(ChallengeKeys::new(broker_id, random));
+        let keys = data.identity_keys()?;
+        let authn = Authn::new(AuthnConfig {
+            broker_id: broker_id.into(),
+            broker_id_aliases: Box::default(),
+            identity: [keys.current.signer(), keys.next.signer()].into(),
+            directory: Arc::clone(&directory),
+            challenges: Arc::clone(&challenges),
+            started: clock.wall(),
+            session_max_s: Some(limits.session_s).filter(|&seconds| seconds != 0),
+            replay: ReplayBounds::default(),
+        });
+        let gate = Arc::new(Gate {
+            authn: Arc::new(authn.map_err(StartError::BrokerId)?),
+            policy: Arc::new(Policy::builtin()),
+            directory: Arc::clone(&directory),
+            limits: Arc::clone(&limits),
+            listeners: config.mqtt().map(|address| rules(address, config)).into_iter().collect(),
+        });
+        let hub = Arc::new(HubShared::new(limits, Arc::new(MemoryLog::default()), random.array()));
+        let issuer = TokenIssuer::new(broker_id, [], TOKEN_LIFE_S).map_err(StartError::BrokerId)?;
+        Ok(Self { gate, hub, challenges, issuer })
+    }
+}
+
+/// What a plain listener takes: an assertion may be used again only where nobody else can have read it.
+fn rules(address: SocketAddr, config: &Config) -> ListenerRules {
+    let reusable = match config.assertion_reuse() {
+        AssertionReuse::Auto => address.ip().is_loopback(),
+        AssertionReuse::Once => false,
+        AssertionReuse::UntilExpiry => true,
+    };
+    if reusable { ListenerRules::loopback() } else { ListenerRules::plain() }
+}
+
+/// Connections that the kernel keeps for us while the shards are busy: a fleet that comes back all at once.
+const BACKLOG: i32 = 4_096;
+
+fn listen_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        // Accepted connections inherit it: a turn writes whole packets, so there is nothing to wait for.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    listen().map_err(|error| StartError::Listen { protocol: "mqtt", address, error })
+}
+
+fn listen_udp(address: SocketAddr) -> Result<UdpSocket, StartError> {
+    UdpSocket::bind(address).map_err(|error| StartError::Listen { protocol: "coap", address, error })
+}
+
+/// As many descriptors as the system lets this process have: each connection takes one.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
