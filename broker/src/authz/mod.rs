@@ -27,6 +27,8 @@ mod permit;
 mod policy;
 mod relation;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 pub use action::Action;
 pub use explain::{ExplainError, Explanation, RuleSeen};

@@ -24,8 +24,7 @@ pub(super) fn matches<'a>(
     }
 }
 
-/// Whether `granted` matches every name that `requested` matches. Level by level: where the two could only be told to
-/// be equal by looking at several levels at once, the answer is no.
+/// Whether `granted` matches every name that `requested` matches.
 pub(super) fn covers<'a>(
     mut granted: impl Iterator<Item = &'a str>,
     mut requested: impl Iterator<Item = &'a str>,
@@ -34,19 +33,22 @@ pub(super) fn covers<'a>(
     if is_wildcard(grant) && is_reserved(request) {
         return false;
     }
+    let mut above = Above::Nothing;
     loop {
         match (grant, request) {
             (Some("#"), _) | (None, None) => return true,
-            (Some("+"), Some("#")) => return false,
+            // All below and perhaps the parent: only `+/#` says the same, and only where there is no parent.
+            (Some("+"), Some("#")) => return above != Above::Name && granted.next() == Some("#"),
             (Some("+"), Some(_)) => {}
             (Some(grant), Some(request)) if grant == request => {}
             _ => return false,
         }
+        above = above.then(request.unwrap_or_default());
         (grant, request) = (granted.next(), requested.next());
     }
 }
 
-/// Whether there may be a name that both match. Never no when there is one: a deny rule rests on it.
+/// Whether there is a name that both match.
 pub(super) fn overlaps<'a>(
     mut one: impl Iterator<Item = &'a str>,
     mut other: impl Iterator<Item = &'a str>,
@@ -55,14 +57,33 @@ pub(super) fn overlaps<'a>(
     if is_wildcard(left) && is_reserved(right) || is_wildcard(right) && is_reserved(left) {
         return false;
     }
+    let mut above = Above::Nothing;
     loop {
         match (left, right) {
+            (Some("#"), None) | (None, Some("#")) => return above == Above::Name,
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
-            (Some(left), Some(right)) if left == right => {}
+            (Some("+"), Some(level)) | (Some(level), Some("+")) => above = above.then(level),
+            (Some(left), Some(right)) if left == right => above = above.then(left),
             _ => return false,
         }
         (left, right) = (one.next(), other.next());
+    }
+}
+
+/// What the levels so far make, for a `#` that matches its parent: one empty level is no topic name.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Above {
+    Nothing,
+    EmptyLevel,
+    Name,
+}
+
+impl Above {
+    fn then(self, level: &str) -> Self {
+        match (self, level) {
+            (Self::Nothing, "") => Self::EmptyLevel,
+            _ => Self::Name,
+        }
     }
 }
 
