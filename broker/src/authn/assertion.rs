@@ -53,6 +53,11 @@ impl Spent {
             by_challenge: ReplayMemory::new(bounds),
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.by_id.len(), self.by_challenge.len())
+    }
 }
 
 impl Authn {

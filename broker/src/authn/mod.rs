@@ -29,6 +29,8 @@ mod principal;
 mod refusal;
 mod replay;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use crate::telemetry::reason::{Method, RefusalReason};
 pub use assertion::AssertionLogin;
