@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     identity: SoftwareSigner,
     keys: HashMap<KeyId, PublicKey>,
     clients: BTreeMap<u32, Client>,
+    /// Who may want a topic, by its second level; the rest is judged by the filter.
+    listeners: BTreeMap<String, Vec<u32>>,
     next_client: u32,
     deliveries: u32,
     pub(crate) faults: Faults,
@@ -72,6 +74,7 @@ impl Peer {
             identity: SoftwareSigner::from_seed(&[0xb0; 32]),
             keys,
             clients: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             next_client: 0,
             deliveries: 0,
             faults: Faults::default(),
@@ -126,6 +129,8 @@ impl Peer {
             Packet::Subscribe(subscribe) => {
                 let state = self.clients.get_mut(&client).expect("known");
                 for one in subscribe.subscriptions {
+                    let level = one.filter.levels().nth(1).expect("two levels").to_owned();
+                    self.listeners.entry(level).or_default().push(client);
                     state
                         .filters
                         .push((one.filter.as_str().to_owned(), one.options.no_local));
@@ -220,13 +225,18 @@ impl Peer {
 
     fn route(&mut self, from: u32, publish: &Publish<'_>, sent: &mut Sent) {
         let name = TopicName::new(publish.topic).expect("a name");
+        let level = name.levels().nth(1).expect("two levels");
+        let listeners = [level, "+"].map(|level| self.listeners.get(level).cloned());
         let Self {
             clients,
             deliveries,
             faults,
             ..
         } = self;
-        for (&to, client) in clients.iter_mut() {
+        for to in listeners.into_iter().flatten().flatten() {
+            let Some(client) = clients.get_mut(&to) else {
+                continue;
+            };
             let wants = client.filters.iter().any(|(filter, no_local)| {
                 let own = *no_local && to == from && !faults.ignore_no_local;
                 !own && matches(TopicFilter::new(filter).expect("a filter"), name)

@@ -4,3 +4,5 @@
 pub mod exchange;
 pub mod fetch;
 pub mod message;
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ pub(super) async fn arrive(field: Arc<Field>) {
 }
 
 /// One device from its first packet to its last.
-async fn device(field: Arc<Field>, index: u32) {
+pub(super) async fn device(field: Arc<Field>, index: u32) {
     let shared = &field.shared;
     shared.record(|recorder| {
         recorder.started(field.crew.schedule.arrival(index), shared.clock.now());

@@ -234,3 +234,60 @@ fn a_run_can_be_spawned() {
     let mut quiet = Quiet;
     is_send(&run(plan, &mut quiet));
 }
+
+/// Design §11: at most 3 kB a device. A task holds its future; tokio adds about 0.4 kB for the task, the socket and a
+/// timer, and buffers belong to the thread.
+#[test]
+fn a_device_is_small() {
+    use std::sync::Arc;
+
+    use tokio::sync::{mpsc, watch};
+
+    use super::crew::Crew;
+    use super::fleet::{self, Field};
+    use super::recorder::Shared;
+    use crate::clock::{Clock, Micros};
+    use crate::payload::RunTag;
+    use crate::session::Profile;
+
+    let scenario = small();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
+    let profile = Profile {
+        broker_id: BROKER_ID.to_owned(),
+        identity_key: None,
+        keep_alive_s: 0,
+    };
+    let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
+    let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+    let shared = Shared::new(Clock::start(), &scenario);
+    let (news, _heard) = mpsc::channel(1);
+    let (_stop, stop) = watch::channel(false);
+    let field = Field {
+        crew: Arc::new(crew),
+        shared,
+        mqtt,
+        news,
+        stop,
+    };
+    let size = size_of_val(&fleet::device(Arc::new(field), 0));
+    println!("{size} bytes");
+    assert!(size <= 1_800, "{size} bytes");
+}
+
+/// The load that the demo may ask for, both ends in one thread: `cargo test -p device-sim -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes ten seconds and ten thousand files"]
+fn five_thousand_devices_in_one_process() {
+    let mut scenario = builtin("smoke").expect("built in");
+    scenario.fleet.devices = 5_000;
+    scenario.arrivals.rate_per_s = 1_000.0;
+    scenario.gateways.count = 0;
+    super::system::allow_files(10_000).expect("files");
+    let report = go(&scenario, Faults::default()).expect("runs");
+    println!("{report}");
+    assert!(report.passed);
+}

@@ -66,12 +66,16 @@ impl Report {
             )?;
         }
         let process = &self.process;
+        let grown_kib = process
+            .resident_full_kib
+            .saturating_sub(process.resident_before_kib);
         writeln!(
             f,
-            "process    {:.1} s of processor time, {} MiB resident before the fleet, {} MiB with it",
+            "process    {:.1} s of processor time, {} MiB resident before the fleet, {} MiB with it: {} bytes a device",
             ms_to_s(process.cpu_ms),
             process.resident_before_kib / 1024,
-            process.resident_full_kib / 1024
+            process.resident_full_kib / 1024,
+            grown_kib * 1024 / u64::from(self.devices.max(1))
         )?;
         writeln!(f)
     }
