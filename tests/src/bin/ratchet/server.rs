@@ -1,0 +1,224 @@
+//! The servers that are measured, each in a process of its own.
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use keygate_broker::config::{Flags, Given};
+use keygate_broker::keys::DataDir;
+use keygate_broker::rng::SystemRandom;
+use keygate_broker::serve::Running;
+use keygate_protocol::time::UnixTime;
+
+use crate::client;
+use crate::measure::Usage;
+
+/// Looks before a server counts as at rest, and how many of them in a row must find it so.
+const LOOKS: usize = 300;
+const QUIET_LOOKS: usize = 20;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Floor,
+    Keygate,
+    Mosquitto,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor (accept, answer, idle)",
+            Self::Keygate => "keygate, kg-ed25519",
+            Self::Mosquitto => "mosquitto, password",
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    /// The name that devices are configured with.
+    pub(crate) broker_id: String,
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts a server that knows this many devices.
+    pub(crate) fn start(kind: Kind, devices: usize) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut broker_id = String::new();
+        let mut command = match kind {
+            Kind::Floor => itself(&["floor"])?,
+            Kind::Keygate => {
+                let data = directory.path().join("data");
+                broker_id = enrol(&data, devices)?;
+                let mut command = itself(&["broker"])?;
+                command.arg(data);
+                command
+            }
+            Kind::Mosquitto => mosquitto(directory.path(), devices)?,
+        };
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the server")?;
+        let output = child.stdout.take();
+        let mut server = Self {
+            kind,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            broker_id,
+            child,
+            _directory: directory,
+        };
+        server.address = match kind {
+            Kind::Floor | Kind::Keygate => {
+                let mut line = String::new();
+                BufReader::new(output.context("its output")?).read_line(&mut line)?;
+                line.trim()
+                    .parse()
+                    .with_context(|| format!("its address: {line:?}"))?
+            }
+            Kind::Mosquitto => mosquitto_address(server._directory.path())?,
+        };
+        client::wait_until_accepting(server.address)?;
+        Ok(server)
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id())
+    }
+
+    /// Waits until the server is at rest: the connections of the warm-up are forgotten.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let mut before = self.usage()?;
+        let mut quiet = 0;
+        for _ in 0..LOOKS {
+            client::pause()?;
+            let now = self.usage()?;
+            quiet = if now.is_idle_since(&before) {
+                quiet + 1
+            } else {
+                0
+            };
+            if quiet == QUIET_LOOKS {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The process must not outlive the measurement.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// This program in another role.
+fn itself(args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(args);
+    Ok(command)
+}
+
+fn start(data: DataDir) -> Result<Running> {
+    let any_port = Some("127.0.0.1:0".parse()?);
+    let config = Given::default().check(&Flags {
+        mqtt: any_port,
+        coap: any_port,
+        ..Flags::default()
+    })?;
+    Ok(Running::start(data, &config)?)
+}
+
+fn enrol(path: &Path, devices: usize) -> Result<String> {
+    let broker = start(DataDir::init(path, None, UnixTime(0), &mut SystemRandom)?)?;
+    let lines: String = (0..devices).map(client::enrolment).collect();
+    broker
+        .registry()
+        .import(&mut lines.as_bytes(), &mut |_| {})?;
+    let broker_id = broker.broker_id().to_owned();
+    broker.stop();
+    Ok(broker_id)
+}
+
+/// The broker in a process of its own, until it is killed. Its first line on standard output is its address.
+pub(crate) fn run_broker(path: &Path) -> Result<()> {
+    let broker = start(DataDir::open(path)?)?;
+    writeln!(
+        std::io::stdout(),
+        "{}",
+        broker.mqtt().context("an MQTT listener")?
+    )?;
+    std::io::stdin().read_line(&mut String::new())?;
+    broker.stop();
+    Ok(())
+}
+
+/// Mosquitto with a password for every client.
+fn mosquitto(directory: &Path, devices: usize) -> Result<Command> {
+    let found = Command::new("mosquitto")
+        .arg("-h")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    ensure!(
+        found.is_ok(),
+        "mosquitto is not installed: apt-get install mosquitto"
+    );
+    let passwords = directory.join("passwords");
+    let lines: String = (0..devices)
+        .map(|index| format!("{}:{}\n", client::id(index), client::PASSWORD))
+        .collect();
+    std::fs::write(&passwords, lines)?;
+    let hashed = Command::new("mosquitto_passwd")
+        .arg("-U")
+        .arg(&passwords)
+        .status()?;
+    ensure!(
+        hashed.success(),
+        "mosquitto_passwd could not hash the passwords"
+    );
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port();
+    let config = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\npersistence false\nuser root\n",
+        passwords.display()
+    );
+    std::fs::write(directory.join("mosquitto.conf"), config)?;
+    std::fs::write(directory.join("port"), port.to_string())?;
+    let mut command = Command::new("mosquitto");
+    command
+        .arg("-c")
+        .arg(directory.join("mosquitto.conf"))
+        .stderr(Stdio::null());
+    Ok(command)
+}
+
+fn mosquitto_address(directory: &Path) -> Result<SocketAddr> {
+    let port: u16 = std::fs::read_to_string(directory.join("port"))?.parse()?;
+    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// As many open files as the system allows: every connection is one, here and in the server.
+pub(crate) fn allow_files() -> Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    ensure!(
+        limit.current.is_none_or(|files| files >= 8_192),
+        "too few open files to measure: {:?}",
+        limit.current
+    );
+    Ok(())
+}
