@@ -107,9 +107,16 @@ impl Running {
     /// Starts a broker on an opened data directory; when it returns, every listener accepts.
     pub fn start(data: DataDir, config: &Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let in_data = |error| StartError::File { path: data.layout().root().into(), error };
-        let (audit, writer) = Audit::start(data.layout().root(), config.audit(), config.limits().audit_ring)
-            .map_err(in_data)?;
+        let in_data = |error| StartError::File {
+            path: data.layout().root().into(),
+            error,
+        };
+        let (audit, writer) = Audit::start(
+            data.layout().root(),
+            config.audit(),
+            config.limits().audit_ring,
+        )
+        .map_err(in_data)?;
         let registry = Arc::new(Registry::new(
             SqliteStore::open(&data.layout().identity_db())?,
             &mut SystemRandom,
@@ -133,7 +140,9 @@ impl Running {
             data,
         };
         // From here on dropping `running` undoes what has been started.
-        running.start_shards(&parts, tcp.as_ref(), config).map_err(StartError::Thread)?;
+        running
+            .start_shards(&parts, tcp.as_ref(), config)
+            .map_err(StartError::Thread)?;
         running.follow_identities();
         running.start_coap(&parts, udp)?;
         running.start_admin()?;
@@ -162,7 +171,9 @@ impl Running {
     /// Where CoAP listens.
     #[must_use]
     pub fn coap(&self) -> Option<SocketAddr> {
-        self.coap.as_ref().and_then(|server| server.addresses().first().copied())
+        self.coap
+            .as_ref()
+            .and_then(|server| server.addresses().first().copied())
     }
 
     /// The identities, for whoever runs the broker in its own process.
@@ -176,7 +187,12 @@ impl Running {
         drop(self);
     }
 
-    fn start_shards(&mut self, parts: &Parts, tcp: Option<&TcpListener>, config: &Config) -> io::Result<()> {
+    fn start_shards(
+        &mut self,
+        parts: &Parts,
+        tcp: Option<&TcpListener>,
+        config: &Config,
+    ) -> io::Result<()> {
         let count = config.shards();
         let mut polls = Vec::new();
         for _ in 0..count {
@@ -194,16 +210,31 @@ impl Running {
                 now: self.clock.now(),
             };
             let listeners = tcp.map(TcpListener::try_clone).transpose()?;
-            let listeners = listeners.into_iter().map(mio::net::TcpListener::from_std).collect();
+            let listeners = listeners
+                .into_iter()
+                .map(mio::net::TcpListener::from_std)
+                .collect();
             let peers = self.shards.clone();
             let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
-            let shard = ShardLoop::new(Shard::new(setup), poll, inbox, peers, listeners, clock, audit)?;
+            let shard = ShardLoop::new(
+                Shard::new(setup),
+                poll,
+                inbox,
+                peers,
+                listeners,
+                clock,
+                audit,
+            )?;
             let run = move || {
                 if let Err(error) = shard.run() {
                     tracing::error!(shard = id, %error, "a shard has ended");
                 }
             };
-            self.threads.push(std::thread::Builder::new().name(format!("shard-{id}")).spawn(run)?);
+            self.threads.push(
+                std::thread::Builder::new()
+                    .name(format!("shard-{id}"))
+                    .spawn(run)?,
+            );
         }
         Ok(())
     }
@@ -236,7 +267,9 @@ impl Running {
         };
         let endpoint = coap::Endpoint::new(deps, self.clock.now(), self.clock.wall());
         let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
-        self.coap = Some(coap::Server::start(vec![udp], endpoint, clock, audit).map_err(StartError::Thread)?);
+        self.coap = Some(
+            coap::Server::start(vec![udp], endpoint, clock, audit).map_err(StartError::Thread)?,
+        );
         Ok(())
     }
 
@@ -249,7 +282,10 @@ impl Running {
         };
         let root = self.data.layout().root();
         let started = admin::Server::start(root, deps);
-        self.admin = Some(started.map_err(|error| StartError::File { path: self.data.layout().admin_socket(), error })?);
+        self.admin = Some(started.map_err(|error| StartError::File {
+            path: self.data.layout().admin_socket(),
+            error,
+        })?);
         Ok(())
     }
 
@@ -259,7 +295,10 @@ impl Running {
             broker_id: self.broker_id.as_str().into(),
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        self.audit.record(Event { wall: self.clock.wall(), kind });
+        self.audit.record(Event {
+            wall: self.clock.wall(),
+            kind,
+        });
     }
 }
 
@@ -292,7 +331,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(data: &DataDir, config: &Config, registry: &Registry, clock: &dyn Clock) -> Result<Self, StartError> {
+    fn new(
+        data: &DataDir,
+        config: &Config,
+        registry: &Registry,
+        clock: &dyn Clock,
+    ) -> Result<Self, StartError> {
         let random: &mut dyn Random = &mut SystemRandom;
         let directory = registry.directory();
         let limits = Arc::new(config.limits().clone());
@@ -314,11 +358,24 @@ impl Parts {
             policy: Arc::new(Policy::builtin()),
             directory: Arc::clone(&directory),
             limits: Arc::clone(&limits),
-            listeners: config.mqtt().map(|address| rules(address, config)).into_iter().collect(),
+            listeners: config
+                .mqtt()
+                .map(|address| rules(address, config))
+                .into_iter()
+                .collect(),
         });
-        let hub = Arc::new(HubShared::new(limits, Arc::new(MemoryLog::default()), random.array()));
+        let hub = Arc::new(HubShared::new(
+            limits,
+            Arc::new(MemoryLog::default()),
+            random.array(),
+        ));
         let issuer = TokenIssuer::new(broker_id, [], TOKEN_LIFE_S).map_err(StartError::BrokerId)?;
-        Ok(Self { gate, hub, challenges, issuer })
+        Ok(Self {
+            gate,
+            hub,
+            challenges,
+            issuer,
+        })
     }
 }
 
@@ -329,7 +386,11 @@ fn rules(address: SocketAddr, config: &Config) -> ListenerRules {
         AssertionReuse::Once => false,
         AssertionReuse::UntilExpiry => true,
     };
-    if reusable { ListenerRules::loopback() } else { ListenerRules::plain() }
+    if reusable {
+        ListenerRules::loopback()
+    } else {
+        ListenerRules::plain()
+    }
 }
 
 /// Connections that the kernel keeps for us while the shards are busy: a fleet that comes back all at once.
@@ -350,11 +411,19 @@ fn listen_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.set_nonblocking(true)?;
         Ok(socket.into())
     };
-    listen().map_err(|error| StartError::Listen { protocol: "mqtt", address, error })
+    listen().map_err(|error| StartError::Listen {
+        protocol: "mqtt",
+        address,
+        error,
+    })
 }
 
 fn listen_udp(address: SocketAddr) -> Result<UdpSocket, StartError> {
-    UdpSocket::bind(address).map_err(|error| StartError::Listen { protocol: "coap", address, error })
+    UdpSocket::bind(address).map_err(|error| StartError::Listen {
+        protocol: "coap",
+        address,
+        error,
+    })
 }
 
 /// As many descriptors as the system lets this process have: each connection takes one.

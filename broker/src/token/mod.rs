@@ -16,4 +16,4 @@ mod verify;
 
 pub use inspect::{InspectError, Inspected, inspect, inspect_text};
 pub use issue::{ANSWER_LEN_MAX, Issued, TOKEN_LIFE_S, TokenError, TokenIssuer, TokenRequest};
-pub use verify::{TokenRefusal, VerifiedToken, TokenVerifier};
+pub use verify::{TokenRefusal, TokenVerifier, VerifiedToken};

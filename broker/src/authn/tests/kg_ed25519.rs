@@ -6,7 +6,12 @@ use keygate_protocol::login::{AuthData, BindingPolicy, ClientId, METHOD, Opening
 use keygate_protocol::mqtt::{Qos, Will};
 
 /// A device's side of a login, up to its open.
-fn open(client_id: &str, n: u8, pin: Option<u8>, opening: Opening) -> (AwaitChallenge<'_>, AuthData) {
+fn open(
+    client_id: &str,
+    n: u8,
+    pin: Option<u8>,
+    opening: Opening,
+) -> (AwaitChallenge<'_>, AuthData) {
     let login = Login::new(
         ClientId::new(client_id).unwrap(),
         Id::new(BROKER).unwrap(),
@@ -380,7 +385,9 @@ fn a_tls_binding_covers_the_exporter_value() {
             Id::new(BROKER).unwrap(),
             key(1).key_id(),
         );
-        let (waiting, data) = login.bind_to_tls().open([9; 16], Opening::connect(true, 0, None));
+        let (waiting, data) = login
+            .bind_to_tls()
+            .open([9; 16], Opening::connect(true, 0, None));
         let (challenge, pending) = challenged(house.begin(&connect("dev-1", &data), &rules));
         let reading = waiting.read(&challenge).unwrap();
         let value = exporter(pending.exporter_context().unwrap());
