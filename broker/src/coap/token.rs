@@ -6,8 +6,9 @@ use super::endpoint::{Answer, Arrival, Bytes, Deps};
 use super::limits::ECHO_WINDOW_S;
 use super::message::{AnswerCode, Reply, Request, format};
 use super::throttle::{Proof, Throttle, Throttled};
+use crate::authn::check_standing;
 use crate::authz::Policy;
-use crate::identity::{Device, DeviceKey, DeviceState, Directory};
+use crate::identity::{Device, DeviceKey, Directory};
 use crate::telemetry::EventKind;
 use crate::telemetry::event::Outcome;
 use crate::telemetry::reason::RefusalReason;
@@ -115,8 +116,8 @@ impl TokenDesk {
         let (Some(device), Some(key), Some(verified)) = (&device, key, verified) else {
             return Err(self.disproved(request, device.as_deref()));
         };
-        let standing = check_state(device).and_then(|()| check_validity(key, arrival.wall));
-        standing.map_err(|reason| Refusal::client(reason, &device.id))?;
+        check_standing(device, key, arrival.wall)
+            .map_err(|reason| Refusal::client(reason, &device.id))?;
         Ok(Proved {
             device: Arc::clone(device),
             key: key.clone(),
@@ -326,25 +327,6 @@ impl Refusal {
 fn expires_in_s(token: &Issued, made: UnixTime) -> u64 {
     let last = made.plus(u64::from(ECHO_WINDOW_S));
     token.expires_at.0.saturating_sub(last.0)
-}
-
-fn check_state(device: &Device) -> Result<(), RefusalReason> {
-    match device.state {
-        DeviceState::Active => Ok(()),
-        DeviceState::Pending => Err(RefusalReason::DevicePending),
-        DeviceState::Revoked => Err(RefusalReason::DeviceRevoked),
-        DeviceState::Suspended => Err(RefusalReason::DeviceSuspended),
-    }
-}
-
-fn check_validity(key: &DeviceKey, wall: UnixTime) -> Result<(), RefusalReason> {
-    if key.is_valid_at(wall) {
-        Ok(())
-    } else if key.not_before.is_some_and(|start| wall < start) {
-        Err(RefusalReason::KeyNotYetValid)
-    } else {
-        Err(RefusalReason::KeyExpired)
-    }
 }
 
 fn reason_of(error: AceError) -> RefusalReason {
