@@ -12,6 +12,8 @@
 
 mod inspect;
 mod issue;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use inspect::{InspectError, Inspected, inspect, inspect_text};
