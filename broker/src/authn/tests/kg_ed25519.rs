@@ -167,7 +167,8 @@ fn a_proof_for_anything_else_is_a_bad_signature() {
         delay_s: 0,
         properties: Default::default(),
     };
-    let changes: [(&str, fn(&mut Connect<'_>, Will<'static>)); 3] = [
+    type Change = fn(&mut Connect<'_>, Will<'static>);
+    let changes: [(&str, Change); 3] = [
         ("planted will", |c, will| c.will = Some(will)),
         ("kept session", |c, _| c.clean_start = false),
         ("longer session", |c, _| c.properties.session_expiry_s = 60),
