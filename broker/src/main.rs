@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `keygate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keygate_broker::cli::main()
+}

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What is logged when nothing was asked for.
 pub const LEVEL_DEFAULT: &str = "info";
@@ -25,11 +26,15 @@ pub enum LogError {
 
 /// Sets up the log of this process, once: `level` is a level or a list of `module=level`.
 pub fn set_up(level: &str) -> Result<(), LogError> {
-    let filter = EnvFilter::builder()
-        .parse(level)
-        .map_err(|_| LogError::Level {
-            given: level.to_owned(),
-        })?;
+    let unknown = || LogError::Level {
+        given: level.to_owned(),
+    };
+    // The filter would take a misspelt level for the name of a module of which everything is wanted.
+    let is_named = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    if !level.split(',').all(is_named) {
+        return Err(unknown());
+    }
+    let filter = EnvFilter::builder().parse(level).map_err(|_| unknown())?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

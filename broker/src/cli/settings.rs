@@ -1,0 +1,77 @@
+//! `keygate config check` and `keygate config show`, and the settings of `serve`.
+
+use super::Context;
+use super::args::SettingsArgs;
+use super::failure::{Failure, Kind};
+use crate::config::{Config, ConfigErrors, Flags, Given, load};
+use serde_json::json;
+use std::fmt::Write as _;
+
+/// What the file and the flags say.
+pub(super) fn given(
+    args: &SettingsArgs,
+    log: Option<String>,
+) -> Result<(Given, Flags), ConfigErrors> {
+    let given = match &args.config {
+        Some(path) => load(path)?,
+        None => Given::default(),
+    };
+    let flags = Flags {
+        mqtt: args.mqtt,
+        coap: args.coap,
+        allow_plain: args.allow_plain,
+        log,
+    };
+    Ok((given, flags))
+}
+
+/// The settings, checked.
+pub(super) fn config(args: &SettingsArgs, log: Option<String>) -> Result<Config, ConfigErrors> {
+    let (given, flags) = given(args, log)?;
+    given.check(&flags)
+}
+
+pub(super) fn check(
+    context: &mut Context,
+    args: &SettingsArgs,
+    log: Option<String>,
+) -> Result<(), Failure> {
+    // The question was whether they are well; "no" is an answer, not a wrong question.
+    config(args, log).map_err(|errors| Failure::Told {
+        kind: Kind::Failed,
+        message: errors.to_string(),
+    })?;
+    let what = args
+        .config
+        .as_ref()
+        .map_or_else(|| "the settings".into(), |path| path.display().to_string());
+    context
+        .screen
+        .result(&json!({"ok": true}), format!("{what}: all well"))
+}
+
+pub(super) fn show(
+    context: &mut Context,
+    args: &SettingsArgs,
+    log: Option<String>,
+) -> Result<(), Failure> {
+    let (given, flags) = given(args, log)?;
+    let config = given.check(&flags)?;
+    let settings = given.settings(&flags, &config);
+    let mut text = String::new();
+    let mut table = "";
+    for setting in &settings {
+        if setting.table != table {
+            table = setting.table;
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "\n[{table}]");
+        }
+        let (mark, value) = match &setting.value {
+            Some(value) => ("", value.to_string()),
+            None => ("# ", "off".into()),
+        };
+        let line = format!("{mark}{} = {value}", setting.name);
+        let _ = writeln!(text, "{line:<40} # {}", setting.from);
+    }
+    context.screen.result(&settings, text.trim_end())
+}
