@@ -112,7 +112,7 @@ impl Rate {
         let a_second = |now: u64, then: u64| now.saturating_sub(then) * 1_000 / elapsed_ms;
         format!(
             "{phase} {:.1} s: {}/{} devices on ({}/s), reports {} acked, {} at the watcher ({}/s), {} orders, {} tokens, \
-             {} refused, {} errors",
+             {} impostors refused, {} errors",
             seconds(now.elapsed_ms),
             now.logins.subscribed,
             now.devices,
