@@ -3,6 +3,7 @@ use super::*;
 use crate::identity::sample::{hex, public_key};
 use crate::identity::{MemoryStore, Registry, Transition};
 use crate::rng::SeededRandom;
+use std::io::Read;
 
 fn registry() -> Registry {
     Registry::new(MemoryStore::new(), &mut SeededRandom::new(1)).unwrap()

@@ -19,6 +19,7 @@ mod device;
 mod directory;
 mod error;
 mod import;
+mod import_line;
 mod limits;
 mod names;
 mod public_key;

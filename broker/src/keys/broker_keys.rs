@@ -3,9 +3,10 @@
 //! Never mixed: an identity key proves the broker to devices and signs no token; a token key signs tokens and nothing
 //! else.
 use super::atomic::Existing;
-use super::data_dir::Layout;
 use super::error::{DataDirError, KeyFileError};
+use super::json_file::{Formatted, read_json, write_json};
 use super::key_file::{generate_key_file, read_key_file};
+use super::layout::Layout;
 use crate::rng::Random;
 use keygate_protocol::crypto::{PublicKey, Signer, SoftwareSigner};
 use keygate_protocol::ident::KeyId;
@@ -120,7 +121,7 @@ impl TokenKeys {
     /// signed nothing.
     pub(super) fn load(layout: &Layout) -> Result<Self, DataDirError> {
         let path = layout.token_keys_file();
-        let listed: TokenKeysFile = super::data_dir::read_json(&path)?
+        let listed: TokenKeysFile = read_json(&path)?
             .ok_or_else(|| DataDirError::Key(KeyFileError::Missing { path: path.clone() }))?;
         let mut keys = Vec::with_capacity(listed.keys.len());
         let mut newest = None;
@@ -167,7 +168,7 @@ struct TokenKeyEntry {
     retired_at: Option<u64>,
 }
 
-impl super::data_dir::Formatted for TokenKeysFile {
+impl Formatted for TokenKeysFile {
     const FORMAT: u32 = TOKEN_KEYS_FORMAT;
 }
 
@@ -181,7 +182,7 @@ pub(super) fn complete(
     ensure(&layout.identity_key_current(), random)?;
     ensure(&layout.identity_key_next(), random)?;
     let path = layout.token_keys_file();
-    if super::data_dir::read_json::<TokenKeysFile>(&path)?.is_some() {
+    if read_json::<TokenKeysFile>(&path)?.is_some() {
         return Ok(());
     }
     let first = 1;
@@ -195,7 +196,7 @@ pub(super) fn complete(
             retired_at: None,
         }],
     };
-    super::data_dir::write_json(&path, &list, Existing::Keep)
+    write_json(&path, &list, Existing::Keep)
 }
 
 /// The key in this file; a new one if there is no file.

@@ -2,105 +2,21 @@
 use super::atomic::{self, Existing};
 use super::broker_keys::{self, IdentityKeys, TokenKeys};
 use super::error::{DataDirError, KeyFileError};
+use super::json_file::{Formatted, read_json, write_json};
+use super::layout::Layout;
 use crate::rng::Random;
 use keygate_protocol::ident::Id;
 use keygate_protocol::time::UnixTime;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Format of `broker.json`.
 const BROKER_FORMAT: u32 = 1;
 /// Characters of the identity key's thumbprint in a broker id that nobody chose.
 const BROKER_ID_DIGITS: usize = 6;
-/// Longest file of ours worth reading.
-const JSON_LEN_MAX: u64 = 64 * 1024;
-
-/// Where what lies in a data directory. Only names: nothing is opened or checked.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Layout {
-    root: PathBuf,
-}
-
-impl Layout {
-    /// The names in this directory.
-    #[must_use]
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
-    }
-
-    /// The directory itself.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Held by the process that works on the directory; holds its process id.
-    #[must_use]
-    pub fn lock(&self) -> PathBuf {
-        self.root.join("lock")
-    }
-
-    /// Who this broker is.
-    #[must_use]
-    pub fn broker_file(&self) -> PathBuf {
-        self.root.join("broker.json")
-    }
-
-    /// The devices.
-    #[must_use]
-    pub fn identity_db(&self) -> PathBuf {
-        self.root.join("identity.db")
-    }
-
-    /// The audit trail.
-    #[must_use]
-    pub fn audit_log(&self) -> PathBuf {
-        self.root.join("audit.jsonl")
-    }
-
-    /// The name of the admin socket, to be bound relative to [`root`](Self::root): absolute ones end at 107 bytes.
-    #[must_use]
-    pub fn admin_socket(&self) -> PathBuf {
-        self.root.join(Self::ADMIN_SOCKET_NAME)
-    }
-
-    /// The admin socket's name within the directory.
-    pub const ADMIN_SOCKET_NAME: &'static str = "admin.sock";
-
-    /// The directory of private keys.
-    #[must_use]
-    pub fn keys(&self) -> PathBuf {
-        self.root.join("keys")
-    }
-
-    /// The identity key that devices pin.
-    #[must_use]
-    pub fn identity_key_current(&self) -> PathBuf {
-        self.keys().join("identity-current.pem")
-    }
-
-    /// The identity key that follows.
-    #[must_use]
-    pub fn identity_key_next(&self) -> PathBuf {
-        self.keys().join("identity-next.pem")
-    }
-
-    /// The list of token keys with their times.
-    #[must_use]
-    pub fn token_keys_file(&self) -> PathBuf {
-        self.keys().join("token-keys.json")
-    }
-
-    /// One token key.
-    #[must_use]
-    pub fn token_key(&self, number: u32) -> PathBuf {
-        self.keys().join(format!("token-{number}.pem"))
-    }
-}
 
 /// A data directory that this process holds, until it is dropped.
 ///
@@ -396,51 +312,6 @@ impl BrokerFile {
 
 impl Formatted for BrokerFile {
     const FORMAT: u32 = BROKER_FORMAT;
-}
-
-/// A JSON file of ours; its member `format` says which version of it.
-pub(super) trait Formatted: DeserializeOwned + Serialize {
-    const FORMAT: u32;
-}
-
-/// Reads a JSON file of ours; `None` if there is none.
-pub(super) fn read_json<T: Formatted>(path: &Path) -> Result<Option<T>, DataDirError> {
-    #[derive(Deserialize)]
-    struct AnyFormat {
-        format: u32,
-    }
-    let damaged = |error: serde_json::Error| DataDirError::Damaged {
-        path: path.into(),
-        what: error.to_string(),
-    };
-    let mut text = String::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened
-            .and_then(|file| file.take(JSON_LEN_MAX).read_to_string(&mut text))
-            .map_err(|error| io_error(path, error))?,
-    };
-    let AnyFormat { format } = serde_json::from_str(&text).map_err(damaged)?;
-    if format > T::FORMAT {
-        return Err(DataDirError::NewerFormat {
-            path: path.into(),
-            found: format,
-            known: T::FORMAT,
-        });
-    }
-    serde_json::from_str(&text).map(Some).map_err(damaged)
-}
-
-/// Writes a JSON file of ours, whole or not at all.
-pub(super) fn write_json<T: Formatted>(
-    path: &Path,
-    value: &T,
-    existing: Existing,
-) -> Result<(), DataDirError> {
-    let mut text =
-        serde_json::to_string_pretty(value).map_err(|error| io_error(path, error.into()))?;
-    text.push('\n');
-    atomic::write(path, text.as_bytes(), existing).map_err(|error| io_error(path, error))
 }
 
 /// Makes a directory that only its owner can enter; leaves one that is there as it is.

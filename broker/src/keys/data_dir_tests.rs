@@ -4,6 +4,7 @@ use crate::rng::{SeededRandom, SystemRandom};
 use keygate_protocol::crypto::{PublicKey, Signer as _};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 

@@ -15,9 +15,12 @@ mod atomic;
 mod broker_keys;
 mod data_dir;
 mod error;
+mod json_file;
 mod key_file;
+mod layout;
 
 pub use broker_keys::{IdentityKey, IdentityKeys, TokenKey, TokenKeys};
-pub use data_dir::{DataDir, Layout};
+pub use data_dir::DataDir;
 pub use error::{DataDirError, KeyFileError};
 pub use key_file::{generate_key_file, read_key_file};
+pub use layout::Layout;

@@ -29,15 +29,16 @@ pub(super) const MIGRATIONS: &[&str] = &["
         attributes TEXT NOT NULL
     ) STRICT;
 
+    -- In the order in which a load reads it.
     CREATE TABLE device_key (
-        key_id BLOB PRIMARY KEY CHECK (length(key_id) = 8),
-        public_key BLOB NOT NULL CHECK (length(public_key) = 32),
         device INTEGER NOT NULL REFERENCES device (number) ON DELETE CASCADE,
         position INTEGER NOT NULL,
+        key_id BLOB NOT NULL UNIQUE CHECK (length(key_id) = 8),
+        public_key BLOB NOT NULL CHECK (length(public_key) = 32),
         not_before INTEGER,
-        not_after INTEGER
+        not_after INTEGER,
+        PRIMARY KEY (device, position)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX device_key_by_device ON device_key (device, position);
 
     CREATE TABLE change (
         revision INTEGER NOT NULL,

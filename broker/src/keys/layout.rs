@@ -1,0 +1,85 @@
+//! Where what lies in a data directory.
+use std::path::{Path, PathBuf};
+
+/// Where what lies in a data directory. Only names: nothing is opened or checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The names in this directory.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Held by the process that works on the directory; holds its process id.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Who this broker is.
+    #[must_use]
+    pub fn broker_file(&self) -> PathBuf {
+        self.root.join("broker.json")
+    }
+
+    /// The devices.
+    #[must_use]
+    pub fn identity_db(&self) -> PathBuf {
+        self.root.join("identity.db")
+    }
+
+    /// The audit trail.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.root.join("audit.jsonl")
+    }
+
+    /// The name of the admin socket, to be bound relative to [`root`](Self::root): absolute ones end at 107 bytes.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        self.root.join(Self::ADMIN_SOCKET_NAME)
+    }
+
+    /// The admin socket's name within the directory.
+    pub const ADMIN_SOCKET_NAME: &'static str = "admin.sock";
+
+    /// The directory of private keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The identity key that devices pin.
+    #[must_use]
+    pub fn identity_key_current(&self) -> PathBuf {
+        self.keys().join("identity-current.pem")
+    }
+
+    /// The identity key that follows.
+    #[must_use]
+    pub fn identity_key_next(&self) -> PathBuf {
+        self.keys().join("identity-next.pem")
+    }
+
+    /// The list of token keys with their times.
+    #[must_use]
+    pub fn token_keys_file(&self) -> PathBuf {
+        self.keys().join("token-keys.json")
+    }
+
+    /// One token key.
+    #[must_use]
+    pub fn token_key(&self, number: u32) -> PathBuf {
+        self.keys().join(format!("token-{number}.pem"))
+    }
+}
