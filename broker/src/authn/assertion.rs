@@ -195,8 +195,9 @@ impl Authn {
         if login.listener.assertion_reuse == Reuse::UntilExpiry {
             return Ok(());
         }
-        // What was used before the start is forgotten. A device whose clock is ahead can date an assertion after a
-        // start that follows within the skew; SPEC.md §6.5 takes that for what plain TCP is.
+        // What was used before the start is forgotten. One gap is left open: a device whose clock is ahead dates its
+        // assertion later than it uses it, so a restart within the skew after that use lets it be used once more. To
+        // close it, every device would wait out the skew after each restart.
         if iat < self.started.0 {
             return Err(Reason::AssertionBeforeStart);
         }
