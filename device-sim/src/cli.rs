@@ -14,7 +14,8 @@ pub(crate) struct Cli {
 }
 
 const EXAMPLES: &str = "\
-The whole thing in three lines:
+The whole thing in four lines (`keygate serve` goes on until Ctrl-C):
+  keygate init
   device-sim enrol --devices 500 --seed lab | keygate device import -
   keygate serve | device-sim run --builtin smoke --devices 500 --seed lab --target -
   echo $?      0 all as it should be, 1 could not run, 2 wrong use, 3 something was missed

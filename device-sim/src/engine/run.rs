@@ -282,7 +282,7 @@ fn report(plan: &Plan, running: &Running, elapsed_us: u64, process: Process) -> 
             coap: target.coap.map(|address| address.to_string()),
             broker_id: target.broker_id.clone(),
             command: format!(
-                "device-sim run {} --rate {} --duration {}",
+                "device-sim run {} --rate {} --duration {} --target -",
                 plan.options(),
                 scenario.arrivals.rate_per_s,
                 scenario.run.duration_s
