@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`command`] | commands and answers, as JSON lines |
-//! | [`execute`] | what a command does |
+//! | [`mod@execute`] | what a command does |
 //! | [`server`] | the socket in the data directory, on a running broker |
 //! | [`client`] | the other end of it |
 //! | [`wire`] | lines and chunks of bounded length |

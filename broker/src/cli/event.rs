@@ -26,18 +26,6 @@ impl fmt::Display for InWords<'_> {
 impl InWords<'_> {
     fn what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kind {
-            EventKind::Broker {
-                change,
-                broker_id,
-                version,
-            } => {
-                let change = match change {
-                    BrokerChange::Initialised => "initialised",
-                    BrokerChange::Started => "started",
-                    BrokerChange::Stopped => "stopped",
-                };
-                write!(f, "broker {broker_id} {change} (version {version})")
-            }
             EventKind::Challenge { reason, origin } => {
                 write!(f, "challenge: {reason}; {}", From(origin))
             }
@@ -49,6 +37,58 @@ impl InWords<'_> {
             } => {
                 let who = Who(Some(identity), Some(client_id));
                 write!(f, "disconnect {who}: {cause}; {}", From(origin))
+            }
+            EventKind::Malformed {
+                identity,
+                client_id,
+                rule,
+                code,
+                origin,
+            } => {
+                let who = Who(identity.as_deref(), client_id.as_deref());
+                let rule = shown(rule);
+                write!(
+                    f,
+                    "packet by {who}: {rule} (answered 0x{code:02x}); {}",
+                    From(origin)
+                )
+            }
+            EventKind::Right {
+                action,
+                topic,
+                reason,
+                identity,
+                client_id,
+                code,
+                origin,
+            } => {
+                let (attempt, topic) = (attempt(*action), shown(topic));
+                let who = Who(Some(identity), Some(client_id));
+                write!(f, "{attempt} `{topic}` by {who}: {reason} ")?;
+                write!(f, "(answered 0x{code:02x}); {}", From(origin))
+            }
+            EventKind::Login { .. } | EventKind::Token { .. } => self.proof(f),
+            EventKind::Broker { .. }
+            | EventKind::Identity { .. }
+            | EventKind::Import { .. }
+            | EventKind::Lost { .. } => self.change(f),
+        }
+    }
+
+    /// What did not come from a peer.
+    fn change(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            EventKind::Broker {
+                change,
+                broker_id,
+                version,
+            } => {
+                let change = match change {
+                    BrokerChange::Initialised => "initialised",
+                    BrokerChange::Started => "started",
+                    BrokerChange::Stopped => "stopped",
+                };
+                write!(f, "broker {broker_id} {change} (version {version})")
             }
             EventKind::Identity { change, id, by } => {
                 write!(
@@ -74,40 +114,7 @@ impl InWords<'_> {
                     "{count} events are missing here: the disk or the ring was full"
                 )
             }
-            EventKind::Malformed {
-                identity,
-                client_id,
-                rule,
-                code,
-                origin,
-            } => {
-                let who = Who(identity.as_deref(), client_id.as_deref());
-                let rule = shown(rule);
-                write!(
-                    f,
-                    "packet {who}: {rule} (answered 0x{code:02x}); {}",
-                    From(origin)
-                )
-            }
-            EventKind::Right {
-                action,
-                topic,
-                reason,
-                identity,
-                client_id,
-                code,
-                origin,
-            } => {
-                let who = Who(Some(identity), Some(client_id));
-                write!(
-                    f,
-                    "{} `{}` {who}: {reason} (answered 0x{code:02x}); {}",
-                    attempt(*action),
-                    shown(topic),
-                    From(origin)
-                )
-            }
-            EventKind::Login { .. } | EventKind::Token { .. } => self.proof(f),
+            _ => Ok(()),
         }
     }
 
@@ -177,7 +184,7 @@ impl fmt::Display for Who<'_> {
             }
             (Some(identity), _) => f.write_str(&identity),
             (None, Some(client)) => write!(f, "client `{client}`"),
-            (None, None) => f.write_str("of nobody known"),
+            (None, None) => f.write_str("somebody unknown"),
         }
     }
 }

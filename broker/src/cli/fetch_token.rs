@@ -45,19 +45,8 @@ pub(super) fn run(context: &mut Context, args: &FetchTokenArgs) -> Result<(), Fa
         .map(|given| key::public_key(given))
         .collect::<Result<Vec<_>, _>>()?;
     let scope = scope(&args.scope)?;
-    let random: &mut dyn Random = &mut *context.random;
-    let mut client = Client::connect(&args.coap, context.clock.clone(), random)?;
-    let broker_id = match &args.broker_id {
-        Some(id) => id.clone(),
-        None => {
-            let payload = fetch_challenge(&mut client, random)?;
-            let id = decode_challenge(&payload)?.broker_id.to_string();
-            context.screen.note(format!(
-                "taking the name `{id}` from the broker's own answer; pin it with --broker-id {id}"
-            ));
-            id
-        }
-    };
+    let mut client = Client::connect(&args.coap, context.clock.clone(), &mut *context.random)?;
+    let broker_id = broker_id(context, &mut client, args)?;
     let wanted = TokenWanted {
         broker_id: Id::new(&broker_id).map_err(Failure::wrong_use)?,
         audience: args.audience.as_deref(),
@@ -86,30 +75,48 @@ pub(super) fn run(context: &mut Context, args: &FetchTokenArgs) -> Result<(), Fa
         .map_err(Failure::failed)?;
     let mut conversation = Conversation {
         client: &mut client,
-        random,
+        random: &mut *context.random,
         accept: (!pinned.is_empty()).then_some(ContentFormat::COSE_SIGN1),
         body: Bytes::default(),
     };
-    let (response, waiting) = conversation.run(exchange, &mut signer)?;
+    let (response, waiting) = conversation.run(exchange, &mut signer, wanted.device)?;
     let received = response.received();
-    let mut nothing = Bytes::default();
-    let reply = match waiting.receive(&received, &mut signer, &mut nothing) {
+    let reply = match waiting.receive(&received, &mut signer, &mut Bytes::default()) {
         Ok(Progress::Done(reply)) => reply,
         // The conversation ends only with an answer that ends the exchange.
         Ok(Progress::Resend(_)) => return Err(Failure::failed("the broker asks again and again")),
-        Err(error) => return Err(refused(&error, &args.signer.id)),
+        Err(error) => return Err(refused(&error, wanted.device)),
     };
-    let fetched_keys = match pinned.is_empty() {
-        true => {
-            context.screen.note(
-                "no --broker-key: the token is checked against the keys that the broker itself shows, for which \
-                 nobody vouches",
-            );
-            token_keys(&mut client, random)?
-        }
+    let shown_keys = match pinned.is_empty() {
+        true => shown_keys(context, &mut client)?,
         false => Vec::new(),
     };
-    print(context, &wanted, &reply, &pinned, &fetched_keys)
+    print(context, &wanted, &reply, &pinned, &shown_keys)
+}
+
+/// The broker's name: the one that is pinned, or what it says itself.
+fn broker_id(
+    context: &mut Context,
+    client: &mut Client,
+    args: &FetchTokenArgs,
+) -> Result<String, Failure> {
+    if let Some(id) = &args.broker_id {
+        return Ok(id.clone());
+    }
+    let payload = fetch_challenge(client, &mut *context.random)?;
+    let id = decode_challenge(&payload)?.broker_id.to_string();
+    context.screen.note(format!(
+        "taking the name `{id}` from the broker's own answer; pin it with --broker-id {id}"
+    ));
+    Ok(id)
+}
+
+/// The token keys that the broker shows, for want of a pinned key.
+fn shown_keys(context: &mut Context, client: &mut Client) -> Result<Vec<PublicKey>, Failure> {
+    context.screen.note(
+        "no --broker-key: the token is checked against the keys that the broker itself shows, for which nobody vouches",
+    );
+    token_keys(client, &mut *context.random)
 }
 
 fn print(
@@ -117,10 +124,10 @@ fn print(
     wanted: &TokenWanted<'_>,
     reply: &Reply<'_>,
     pinned: &[PublicKey],
-    fetched_keys: &[PublicKey],
+    shown_keys: &[PublicKey],
 ) -> Result<(), Failure> {
     let trust = match pinned.is_empty() {
-        true => TokenTrust::TokenKeys(fetched_keys),
+        true => TokenTrust::TokenKeys(shown_keys),
         false => TokenTrust::SignedAnswer,
     };
     let granted = wanted.accept(reply, trust).map_err(|error| {
@@ -177,16 +184,16 @@ impl Conversation<'_> {
         &mut self,
         exchange: Exchange<'a>,
         signer: &mut SoftwareSigner,
+        id: Id<'_>,
     ) -> Result<(Response, AwaitAnswer<'a>), Failure> {
         let path = exchange.path.clone();
         let code = exchange.code;
-        let id = signer.public_key().key_id().to_string();
         let challenge = self.send(code, &path, None)?;
         let received = challenge.received();
         let Resend { next, echo } = exchange
             .start()
             .receive(&received, signer, &mut self.body)
-            .map_err(|error| refused(&error, &id))?;
+            .map_err(|error| refused(&error, id))?;
         let (mut next, mut echo) = (next, echo.as_bytes().to_vec());
         loop {
             let response = self.send(code, &path, Some(&echo))?;
@@ -198,7 +205,7 @@ impl Conversation<'_> {
             let received = response.received();
             match next
                 .receive(&received, signer, &mut self.body)
-                .map_err(|error| refused(&error, &id))?
+                .map_err(|error| refused(&error, id))?
             {
                 Progress::Resend(resend) => {
                     echo = resend.echo.as_bytes().to_vec();
@@ -228,7 +235,7 @@ impl Conversation<'_> {
     }
 }
 
-fn refused(error: &keygate_protocol::coap::Failure, id: &str) -> Failure {
+fn refused(error: &keygate_protocol::coap::Failure, id: Id<'_>) -> Failure {
     use keygate_protocol::coap::Failure as Exchange;
     let next = match error {
         Exchange::Refused(_) => {

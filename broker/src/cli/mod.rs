@@ -1,4 +1,4 @@
-//! The command line. Thin: each command asks [`admin`](crate::admin), [`telemetry`](crate::telemetry) or the protocol
+//! The command line. Thin: each command asks [`admin`], [`telemetry`](crate::telemetry) or the protocol
 //! crate, and prints what they say.
 //!
 //! Results go to standard output, as text or JSON; everything else to standard error. Errors say what to do next. Exit

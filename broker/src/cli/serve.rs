@@ -6,9 +6,10 @@ use super::{Context, init, settings};
 use crate::admin::client::Connection;
 use crate::admin::command::hex;
 use crate::keys::{DataDir, DataDirError};
-use crate::serve::Running;
+use crate::serve::{Running, StartError};
 use crate::telemetry::log;
 use serde::Serialize;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +42,7 @@ pub(super) fn run(
     let signals = Signals::new()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let data = open(context, args)?;
-    let running = Running::start(data, &config).map_err(Failure::failed)?;
+    let running = Running::start(data, &config).map_err(not_started)?;
     let ready = Ready {
         event: "ready",
         broker_id: running.broker_id(),
@@ -60,6 +61,20 @@ pub(super) fn run(
     tracing::info!("stopping");
     running.stop();
     Ok(())
+}
+
+fn not_started(error: StartError) -> Failure {
+    match &error {
+        StartError::Listen {
+            protocol,
+            error: cause,
+            ..
+        } if cause.kind() == io::ErrorKind::AddrInUse => Failure::failed(format!(
+            "{error}; something else listens there (another broker?): stop it, or choose another address with \
+             --{protocol} ADDR"
+        )),
+        _ => Failure::failed(error),
+    }
 }
 
 /// Opens the data directory, or makes it.
@@ -110,7 +125,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()?;

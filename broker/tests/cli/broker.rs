@@ -62,7 +62,10 @@ fn a_port_that_is_taken_is_named() {
     let taken = broker.mqtt().to_string();
     let done = Place::initialised().run(&["serve", "--mqtt", &taken]);
     assert_eq!(done.code, 1);
-    assert!(done.stderr.contains(&taken), "{done:?}");
+    assert!(
+        done.stderr.contains(&taken) && done.stderr.contains("--mqtt ADDR"),
+        "{done:?}"
+    );
 }
 
 #[test]

@@ -130,9 +130,9 @@ fn the_data_directory_comes_from_the_flag_the_environment_or_here() {
     place.ok(&["init"]);
     let here = bare(&["init"])
         .current_dir(place.dir.path())
-        .status()
+        .output()
         .unwrap();
-    assert!(here.success());
+    assert!(here.status.success());
     for made in ["by-flag", "data", "keygate-data"] {
         assert!(
             place.dir.path().join(made).join("broker.json").exists(),

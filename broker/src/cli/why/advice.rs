@@ -173,10 +173,6 @@ fn of_enrolment(reason: Reason, id: &str) -> Advice {
 
 fn of_exchange(reason: Reason) -> Advice {
     match reason {
-        Reason::AudienceUnknown => Advice::new(
-            "The token request names an audience that this broker makes no tokens for.",
-            ["ask for the broker itself (its id), or leave the audience out"],
-        ),
         Reason::BindingRefused => Advice::new(
             "The proof is bound to its TLS channel in another way than this listener takes.",
             ["use binding 0 on plain listeners"],
@@ -212,11 +208,6 @@ fn of_exchange(reason: Reason) -> Advice {
                 "on slow links raise `handshake_ms` under [limits]",
             ],
         ),
-        Reason::GrantUnsupported | Reason::PopKeyRefused => Advice::new(
-            "The token request asks for something that this broker does not do: it grants tokens to a device for itself, \
-             bound to the key that signs the request.",
-            ["leave grant_type and req_cnf out of the request, as `keygate fetch-token` does"],
-        ),
         Reason::MethodChanged | Reason::MethodUnknown => Advice::new(
             "The device asked for an authentication method that this listener does not take.",
             ["use kg-ed25519, or an assertion as password without an authentication method"],
@@ -226,10 +217,6 @@ fn of_exchange(reason: Reason) -> Advice {
             [
                 "configure the client: kg-ed25519, or User Name and an assertion as password (keygate assert)",
             ],
-        ),
-        Reason::ScopeRefused => Advice::new(
-            "The token request asks for rights that the device's roles do not give.",
-            ["ask for less, or for nothing in particular, which gives all the device may do"],
         ),
         Reason::Throttled => Advice::new(
             "There were so many failures from this address that the broker no longer looks at what comes from it. It \
@@ -245,6 +232,25 @@ fn of_exchange(reason: Reason) -> Advice {
             [
                 "configure the device with this broker's id; `keygate init` and the ready line of serve tell it",
             ],
+        ),
+        _ => of_request(reason),
+    }
+}
+
+fn of_request(reason: Reason) -> Advice {
+    match reason {
+        Reason::AudienceUnknown => Advice::new(
+            "The token request names an audience that this broker makes no tokens for.",
+            ["ask for the broker itself (its id), or leave the audience out"],
+        ),
+        Reason::GrantUnsupported | Reason::PopKeyRefused => Advice::new(
+            "The token request asks for something that this broker does not do: it grants tokens to a device for itself, \
+             bound to the key that signs the request.",
+            ["leave grant_type and req_cnf out of the request, as `keygate fetch-token` does"],
+        ),
+        Reason::ScopeRefused => Advice::new(
+            "The token request asks for rights that the device's roles do not give.",
+            ["ask for less, or for nothing in particular, which gives all the device may do"],
         ),
         _ => Advice::new("", []),
     }
