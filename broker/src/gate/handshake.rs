@@ -201,7 +201,7 @@ pub(crate) fn decode_connect(raw: &[u8]) -> Option<Connect<'_>> {
 fn refuse_malformed(frame: &Frame<'_>, error: DecodeError, out: &mut Vec<u8>) {
     match (frame.header() >> 4, frame.body()) {
         (1, [0, 4, b'M', b'Q', b'T', b'T', 5, ..]) => {
-            reply::refuse(Version::V5, error.reason_code(), out)
+            reply::refuse(Version::V5, error.reason_code(), out);
         }
         (1, [0, 4, b'M', b'Q', b'T', b'T', 4, ..])
             if error.reason_code() == ReasonCode::MalformedPacket => {}

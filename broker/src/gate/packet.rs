@@ -60,7 +60,7 @@ impl Established<'_> {
             Standing::Unchanged => Ok(()),
             Standing::Over(cause) => Err(cause),
             Standing::Changed(principal) => {
-                renew(self.gate, self.hub, self.key, *principal);
+                renew(self.gate, self.hub, self.key, &principal);
                 Ok(())
             }
         }

@@ -1,5 +1,4 @@
 use super::Established;
-use super::reply;
 use crate::authz::Permit;
 use crate::hub::{Cause, Message, PublishError};
 use crate::log::LogNumber;
@@ -72,13 +71,8 @@ fn accept(
     permit: Permit,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    let Some((version, unacknowledged)) = session
-        .hub
-        .session(session.key)
-        .map(|s| (s.version, s.unacknowledged))
-    else {
-        return Ok(());
-    };
+    let open = session.hub.session(session.key);
+    let unacknowledged = open.map_or(0, |open| open.unacknowledged);
     if publish.qos == Qos::AtLeastOnce && unacknowledged >= session.gate.limits.receive_max {
         return Err(Cause::Protocol(ReasonCode::ReceiveMaximumExceeded));
     }
@@ -92,25 +86,16 @@ fn accept(
             return refuse(session, publish, ReasonCode::QuotaExceeded, out);
         }
     };
-    let Some(packet_id) = publish.packet_id else {
-        return Ok(());
-    };
-    if number == LogNumber::default() && unacknowledged == 0 {
-        reply::puback(
-            version,
-            packet_id,
-            ReasonCode::Success,
-            out.to(session.conn),
-        );
-    } else {
+    if let Some(packet_id) = publish.packet_id {
+        let code = ReasonCode::Success;
         session
             .hub
-            .acknowledge_after(number, session.key, packet_id);
+            .acknowledge_publish(number, session.key, packet_id, code, out);
     }
     Ok(())
 }
 
-/// RFC 9431 §3.3 (standards §2.6): QoS 1 gets its code, QoS 0 and 3.1.1 have no place for one and are closed.
+/// As RFC 9431 wants it: QoS 1 gets its code, QoS 0 and 3.1.1 have no place for one and are closed.
 fn refuse(
     session: &mut Established<'_>,
     publish: &Publish<'_>,
@@ -120,7 +105,10 @@ fn refuse(
     let version = session.hub.session(session.key).map(|s| s.version);
     match (version, publish.packet_id) {
         (Some(Version::V5), Some(packet_id)) => {
-            reply::puback(Version::V5, packet_id, code, out.to(session.conn));
+            let number = LogNumber::default();
+            session
+                .hub
+                .acknowledge_publish(number, session.key, packet_id, code, out);
             Ok(())
         }
         _ if code == ReasonCode::NotAuthorized => Err(Cause::NotAuthorized),

@@ -30,7 +30,7 @@ pub(super) fn auth(
                 wall: session.times.wall,
             };
             match session.gate.authn.prove(pending, &message) {
-                Ok(accepted) => renewed(session, accepted, auth, out),
+                Ok(accepted) => renewed(session, &accepted, auth, out),
                 Err(refusal) => Err(refused(session, &refusal, out)),
             }
         }
@@ -75,11 +75,11 @@ fn begin(session: &mut Established<'_>, auth: &Auth<'_>, out: &mut Outbox) -> Re
 
 fn renewed(
     session: &mut Established<'_>,
-    accepted: Accepted,
+    accepted: &Accepted,
     auth: &Auth<'_>,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    rights::renew(session.gate, session.hub, session.key, accepted.principal);
+    rights::renew(session.gate, session.hub, session.key, &accepted.principal);
     if let Some(open) = session.hub.session(session.key) {
         out.events
             .push(session.source.login_again(open, None, session.times));

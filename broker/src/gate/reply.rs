@@ -48,12 +48,6 @@ pub(crate) fn disconnect(code: ReasonCode, out: &mut Vec<u8>) {
     put(out, |wire| Disconnect::new(code).encode(Version::V5, wire));
 }
 
-pub(super) fn puback(version: Version, packet_id: PacketId, code: ReasonCode, out: &mut Vec<u8>) {
-    put(out, |wire| {
-        Ack::new(packet_id, code).encode(AckKind::Puback, version, wire)
-    });
-}
-
 pub(super) fn pubcomp(version: Version, packet_id: PacketId, code: ReasonCode, out: &mut Vec<u8>) {
     put(out, |wire| {
         Ack::new(packet_id, code).encode(AckKind::Pubcomp, version, wire)

@@ -35,13 +35,13 @@ pub(crate) fn standing(principal: &Principal, gate: &Gate, wall: UnixTime) -> St
 }
 
 /// Measures a session by its principal as it is now: subscriptions that its rights no longer cover end.
-pub(crate) fn renew(gate: &Gate, hub: &mut Hub, key: SessionKey, principal: Principal) {
+pub(crate) fn renew(gate: &Gate, hub: &mut Hub, key: SessionKey, principal: &Principal) {
     let Some(session) = hub.session_mut(key) else {
         return;
     };
     session.principal = principal.clone();
     hub.recheck(key, |filter| {
         let filter = TopicFilter::new(filter).ok()?;
-        gate.policy.subscribe(&principal, filter).ok()
+        gate.policy.subscribe(principal, filter).ok()
     });
 }

@@ -84,23 +84,38 @@ impl Hub {
             .submit(vec![Op::Retain(Arc::clone(message))]))
     }
 
-    /// Acknowledges a publish once the log is durable that far, in the order of the publishes.
-    pub(crate) fn acknowledge_after(
+    /// Acknowledges a publish with this code once the log is durable that far. Acknowledgements of a session leave in the
+    /// order in which its publishes came (MQTT 5 §4.6), refusals among them.
+    pub(crate) fn acknowledge_publish(
         &mut self,
         number: LogNumber,
-        session: SessionKey,
+        key: SessionKey,
         packet_id: PacketId,
+        code: ReasonCode,
+        out: &mut Outbox,
     ) {
-        if let Some(session) = self.sessions.get_mut(session) {
-            session.unacknowledged += 1;
+        let Some(session) = self.sessions.get_mut(key) else {
+            return;
+        };
+        if number == LogNumber::default() && session.unacknowledged == 0 {
+            let puback = Ack::new(packet_id, code);
+            wire::put(out.to(session.conn), |wire| {
+                puback.encode(AckKind::Puback, session.version, wire)
+            });
+            return;
         }
-        // Behind a later number is late enough: acknowledgements leave in the order in which publishes came.
+        session.unacknowledged += 1;
+        // Behind a later number is late enough for the whole shard's queue to stay in order.
         let number = self
             .pending_acks
             .back()
             .map_or(number, |(last, _)| number.max(*last));
-        self.pending_acks
-            .push_back((number, PendingAck { session, packet_id }));
+        let ack = PendingAck {
+            session: key,
+            packet_id,
+            code,
+        };
+        self.pending_acks.push_back((number, ack));
     }
 
     pub(super) fn flush_acknowledgements(&mut self, out: &mut Outbox) {
@@ -116,7 +131,7 @@ impl Hub {
                 continue;
             };
             session.unacknowledged -= 1;
-            let puback = Ack::new(ack.packet_id, ReasonCode::Success);
+            let puback = Ack::new(ack.packet_id, ack.code);
             wire::put(out.to(session.conn), |wire| {
                 puback.encode(AckKind::Puback, session.version, wire)
             });

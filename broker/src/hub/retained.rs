@@ -90,18 +90,22 @@ impl Snapshot {
             Some(after) => Bound::Excluded(&**after),
             None => Bound::Included(prefix),
         };
-        let mut last = None;
-        let mut looked = 0;
-        for (name, message) in retained.by_topic.range::<str, _>((from, Bound::Unbounded)) {
+        let mut last: Option<&str> = None;
+        for (looked, (name, message)) in retained
+            .by_topic
+            .range::<str, _>((from, Bound::Unbounded))
+            .enumerate()
+        {
             if !name.starts_with(prefix) {
                 return false;
             }
             if looked == scan || found.len() == room {
-                self.after = last.or(self.after.take());
+                if let Some(last) = last {
+                    self.after = Some(last.into());
+                }
                 return true;
             }
-            looked += 1;
-            last = Some(name.clone());
+            last = Some(name);
             if TopicName::new(name).is_ok_and(|name| topic::matches(filter, name)) {
                 found.push(Arc::clone(message));
             }

@@ -77,6 +77,10 @@ enum Subscribers {
     #[default]
     None,
     One(Subscriber),
+    #[expect(
+        clippy::box_collection,
+        reason = "a node in a million has a list: the pointer keeps the others small"
+    )]
     Many(Box<Vec<Subscriber>>),
 }
 

@@ -7,7 +7,7 @@ use super::{Message, SessionKey};
 use crate::authn::{PendingProof, Principal};
 use crate::authz::Permit;
 use crate::shard::ConnKey;
-use keygate_protocol::mqtt::{PacketId, Qos, Version};
+use keygate_protocol::mqtt::{PacketId, Qos, ReasonCode, Version};
 
 /// One client's session: who it is, what it subscribes to, and what is on its way to it.
 ///
@@ -79,10 +79,6 @@ pub(crate) enum Queueing {
 }
 
 impl Session {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "made in one place, from one CONNECT"
-    )]
     pub(crate) fn new(
         client_id: Arc<str>,
         principal: Principal,
@@ -229,4 +225,5 @@ impl Session {
 pub(crate) struct PendingAck {
     pub(crate) session: SessionKey,
     pub(crate) packet_id: PacketId,
+    pub(crate) code: ReasonCode,
 }

@@ -196,7 +196,7 @@ impl Shard {
                 Input::Mail(_) => None,
             };
             self.guarded(conn, times, out, |shard, out| {
-                shard.input(input, times, out)
+                shard.input(input, times, out);
             });
         }
         for _ in 0..self.gate.limits.turn_proofs {
@@ -204,12 +204,12 @@ impl Shard {
                 break;
             };
             self.guarded(Some(conn), times, out, |shard, out| {
-                shard.login(conn, times, out)
+                shard.login(conn, times, out);
             });
         }
         let mut overflowed = Vec::new();
         self.guarded(None, times, out, |shard, out| {
-            overflowed = shard.hub.end_turn(times, out)
+            overflowed = shard.hub.end_turn(times, out);
         });
         for session in overflowed {
             self.end_session(session, Cause::Quota, times, out);
@@ -260,7 +260,7 @@ impl Shard {
         );
         if let Some(conn) = conn {
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                self.end(conn, Cause::Fault, times, out)
+                self.end(conn, Cause::Fault, times, out);
             }));
             if ended.is_err() {
                 self.conns.remove(conn);
@@ -402,7 +402,7 @@ impl Shard {
         self.coarse.advance(times.now, &mut due);
         for key in due.drain(..) {
             self.guarded(Some(key), times, out, |shard, out| {
-                shard.check_deadline(key, times, out)
+                shard.check_deadline(key, times, out);
             });
         }
         self.due = due;
@@ -414,7 +414,7 @@ impl Shard {
         };
         match &conn.state {
             State::Handshake(handshake) if handshake.deadline <= times.now => {
-                self.time_out(key, times, out)
+                self.time_out(key, times, out);
             }
             State::Handshake(handshake) => self.fine.insert(key, handshake.deadline),
             State::Leaving { until } if *until <= times.now => {

@@ -151,7 +151,7 @@ impl Shard {
                     Standing::Unchanged => {}
                     Standing::Over(cause) => self.end_session(key, cause, times, out),
                     Standing::Changed(principal) => {
-                        gate::renew(&self.gate, &mut self.hub, key, *principal)
+                        gate::renew(&self.gate, &mut self.hub, key, &principal);
                     }
                 }
             }

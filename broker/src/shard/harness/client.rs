@@ -43,6 +43,16 @@ pub(super) struct Client {
     pub(super) owed: VecDeque<PacketId>,
     /// The code with which the broker ended the connection.
     pub(super) disconnected: Option<ReasonCode>,
+    /// Reads, and acknowledges nothing.
+    pub(super) is_slow: bool,
+    /// Does not even read.
+    pub(super) is_stuck: bool,
+    /// Publishes may be refused; by default a refusal is a mistake.
+    pub(super) expects_refusal: bool,
+    /// Codes of refused publishes.
+    pub(super) refused: Vec<ReasonCode>,
+    /// Codes of the last SUBACK.
+    pub(super) granted: Vec<ReasonCode>,
 }
 
 impl Client {
@@ -58,6 +68,11 @@ impl Client {
             received: Vec::new(),
             owed: VecDeque::new(),
             disconnected: None,
+            is_slow: false,
+            is_stuck: false,
+            expects_refusal: false,
+            refused: Vec::new(),
+            granted: Vec::new(),
         }
     }
 
@@ -105,6 +120,24 @@ impl Client {
         publish.packet_id = Some(id);
         publish.encode(Version::V5, &mut Wire(out)).unwrap();
         self.waiting.push((id, topic.into(), payload.into()));
+    }
+
+    /// Publishes at QoS 0.
+    pub(super) fn publish_once(&mut self, topic: &str, payload: &str, out: &mut Vec<u8>) {
+        Publish::new(topic, payload.as_bytes())
+            .encode(Version::V5, &mut Wire(out))
+            .unwrap();
+    }
+
+    pub(super) fn subscribe(&mut self, filters: &[&str], out: &mut Vec<u8>) {
+        let wanted: Vec<_> = filters
+            .iter()
+            .map(|filter| Subscription::new(TopicFilter::new(filter).unwrap(), Qos::AtLeastOnce))
+            .collect();
+        let id = self.packet_id();
+        Subscribe::new(id, &wanted)
+            .encode(Version::V5, &mut Wire(out))
+            .unwrap();
     }
 
     /// Pays one acknowledgement that this client owes.
@@ -165,6 +198,15 @@ impl Client {
                         .into_iter()
                         .all(|code| code == ReasonCode::GrantedQos1)
                 );
+                self.phase = Phase::Ready;
+            }
+            (Packet::Suback(suback), Phase::Ready) => {
+                self.granted = suback.codes.into_iter().collect();
+                self.phase = Phase::Ready;
+            }
+            (Packet::Puback(ack), Phase::Ready) if self.expects_refusal && ack.code.is_error() => {
+                self.waiting.remove(0);
+                self.refused.push(ack.code);
                 self.phase = Phase::Ready;
             }
             (Packet::Puback(ack), Phase::Ready) => {

@@ -1,6 +1,7 @@
 //! N shards in one thread, under virtual time, with seeded interleaving: real shards and real clients (the protocol
 //! crate's own device side), a network that splits and delays bytes, clients that read slowly, inboxes that are full,
 //! and a log whose unsynced tail is lost in a crash.
+mod bounds;
 mod client;
 mod log;
 mod schedules;

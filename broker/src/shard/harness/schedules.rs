@@ -20,7 +20,7 @@ const SCHEDULES: u64 = 10_000;
 const STEADY: usize = 3;
 const IDS: [&str; STEADY + 1] = ["steady-0", "steady-1", "steady-2", "restless"];
 
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     let registry = Registry::new(MemoryStore::new(), &mut SeededRandom::new(2)).unwrap();
     for (index, id) in IDS.iter().enumerate() {
         let key = SoftwareSigner::from_seed(&seed_of(index)).public_key();
@@ -75,7 +75,21 @@ fn setting(random: &mut SeededRandom) -> Setting {
 }
 
 fn world(seed: u64, registry: &Registry) -> World {
-    let setting = setting(&mut SeededRandom::new(seed));
+    world_of(seed, setting(&mut SeededRandom::new(seed)), registry)
+}
+
+/// A world of two shards with these limits and a network in no hurry.
+pub(super) fn world_with(seed: u64, limits: Limits, registry: &Registry) -> World {
+    let setting = Setting {
+        shards: 2,
+        limits,
+        pipe_bytes: 4_096,
+        receive_max: u16::MAX,
+    };
+    world_of(seed, setting, registry)
+}
+
+fn world_of(seed: u64, setting: Setting, registry: &Registry) -> World {
     let gate = gate(&registry.directory(), &setting.limits);
     let clients = IDS
         .iter()
@@ -86,7 +100,7 @@ fn world(seed: u64, registry: &Registry) -> World {
 }
 
 /// Connects the steady members and lets them subscribe.
-fn connect_steady(world: &mut World) {
+pub(super) fn connect_steady(world: &mut World) {
     for client in 0..STEADY {
         world.connect(client);
     }
@@ -112,7 +126,7 @@ fn live(world: &mut World) {
                     _ => (format!("groups/g/state/{id}"), false),
                 };
                 world.act(client, |client, out| {
-                    client.publish(&topic, &payload, retain, out)
+                    client.publish(&topic, &payload, retain, out);
                 });
             }
             2 => world.act(client, Client::acknowledge),
@@ -257,7 +271,7 @@ fn a_revoked_device_can_do_nothing_even_before_the_shard_hears_of_it() {
     connect_steady(&mut world);
     registry.transition(IDS[1], Transition::Revoke).unwrap();
     world.act(1, |client, out| {
-        client.publish("groups/g/state/steady-1", "too late", false, out)
+        client.publish("groups/g/state/steady-1", "too late", false, out);
     });
     world.settle();
     assert_eq!(

@@ -12,6 +12,7 @@ use crate::shard::{
     ShardSetup,
 };
 use crate::telemetry::Event;
+use keygate_protocol::mqtt::ReasonCode;
 use keygate_protocol::time::{Millis, UnixTime};
 use slotmap::SecondaryMap;
 
@@ -59,6 +60,8 @@ pub(super) struct World {
     /// The pipe that each client uses now.
     current: Vec<Option<usize>>,
     times: Times,
+    /// The disk is not to catch up.
+    log_held: bool,
 }
 
 impl World {
@@ -104,6 +107,7 @@ impl World {
             pipes: Vec::new(),
             current,
             times,
+            log_held: false,
         }
     }
 
@@ -128,6 +132,56 @@ impl World {
         let mut bytes = Vec::new();
         self.clients[client].connect(self.setting.receive_max, &mut self.random, &mut bytes);
         self.pipes[pipe].to_broker.extend(bytes);
+    }
+
+    /// Somebody opens a connection and says nothing.
+    pub(super) fn open_silent(&mut self, unit: usize) -> usize {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let Unit { shard, out, .. } = &mut self.units[unit];
+        let key = shard
+            .accept(peer, ListenerId(0), self.times.now, out)
+            .unwrap();
+        // What made room goes first: the new connection may take its slot.
+        self.ship(unit, self.setting.limits.inbox);
+        let pipe = self.pipes.len();
+        self.units[unit].pipes.insert(key, pipe);
+        self.pipes.push(Pipe {
+            client: self.clients.len() - 1,
+            end: Some((unit, key)),
+            ..Pipe::default()
+        });
+        pipe
+    }
+
+    /// Whether the first shard takes another connection.
+    pub(super) fn can_accept(&mut self) -> bool {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let Unit { shard, out, .. } = &mut self.units[0];
+        shard
+            .accept(peer, ListenerId(0), self.times.now, out)
+            .is_some()
+    }
+
+    /// Bytes of nobody in particular.
+    pub(super) fn send_raw(&mut self, pipe: usize, bytes: &[u8]) {
+        self.pipes[pipe].to_broker.extend(bytes);
+    }
+
+    /// Whether the broker has closed this connection.
+    pub(super) fn is_closed(&self, pipe: usize) -> bool {
+        self.pipes[pipe].broker_gone
+    }
+
+    /// From now on the disk stands still.
+    pub(super) fn hold_log(&mut self) {
+        self.log_held = true;
+    }
+
+    /// The client subscribes and hears what it got.
+    pub(super) fn subscribe(&mut self, client: usize, filters: &[&str]) -> Vec<ReasonCode> {
+        self.act(client, |client, out| client.subscribe(filters, out));
+        self.settle();
+        std::mem::take(&mut self.clients[client].granted)
     }
 
     /// A client's connection breaks without a goodbye.
@@ -171,7 +225,9 @@ impl World {
     /// Everything in order until nothing is left to do.
     pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
-            self.log.sync_all();
+            if !self.log_held {
+                self.log.sync_all();
+            }
             let mut busy = false;
             for unit in 0..self.units.len() {
                 busy |= self.turn(unit, true);
@@ -180,7 +236,10 @@ impl World {
                 busy |= self.receive(pipe, true);
             }
             for client in 0..self.clients.len() {
-                while !self.clients[client].owed.is_empty() && self.current[client].is_some() {
+                while !self.clients[client].is_slow
+                    && !self.clients[client].owed.is_empty()
+                    && self.current[client].is_some()
+                {
                     busy = true;
                     self.act(client, Client::acknowledge);
                 }
@@ -219,7 +278,7 @@ impl World {
     fn receive(&mut self, pipe: usize, all: bool) -> bool {
         let waiting = self.pipes[pipe].to_client.len();
         let client = self.pipes[pipe].client;
-        if waiting == 0 || self.current[client] != Some(pipe) {
+        if waiting == 0 || self.current[client] != Some(pipe) || self.clients[client].is_stuck {
             return false;
         }
         let count = if all {
