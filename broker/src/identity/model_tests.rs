@@ -295,11 +295,11 @@ fn a_record_that_was_tampered_with_is_reported_not_used() {
         ("DELETE FROM device_key", "the missing keys of `dev-1`"),
         (
             "UPDATE device_key SET public_key = zeroblob(32)",
-            "a public key that is no key",
+            "the key KEY",
         ),
         (
             "UPDATE device_key SET key_id = zeroblob(8)",
-            "the id of key KEY",
+            "the key 0000000000000000",
         ),
     ];
     for (sql, detail) in cases {

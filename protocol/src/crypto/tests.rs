@@ -170,3 +170,34 @@ fn a_signer_never_prints_its_key() {
     let printed = std::format!("{:?}", SoftwareSigner::from_seed(&vectors::DEVICE_SEED));
     assert_eq!(printed, "SoftwareSigner(866eefbd6718c884, private)");
 }
+
+#[test]
+fn a_stored_key_is_taken_back_only_under_its_id() {
+    let key = PublicKey::nobody();
+    assert_eq!(PublicKey::from_stored(&NOBODY, key.key_id()), Ok(key));
+    for bit in 0..256 {
+        let mut bytes = NOBODY;
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(
+            PublicKey::from_stored(&bytes, key.key_id()),
+            Err(KeyError::NotItsId)
+        );
+    }
+}
+
+#[test]
+fn a_weak_key_out_of_a_store_that_lies_verifies_nothing() {
+    // The identity point, under which R = identity and S = 0 fit every message that is not checked strictly.
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    let key_id = PublicKey(identity).key_id();
+    let weak = PublicKey::from_stored(&identity, key_id).unwrap();
+    let mut forged = [0; 64];
+    forged[0] = 1;
+    let tbs = hex(&vectors::standards()["cwt_alg_-19"]["tbs"]);
+    let message = Signable::sig_structure(&tbs).unwrap();
+    assert_eq!(
+        weak.verify(&message, &Signature::from_bytes(forged)),
+        Err(BadSignature)
+    );
+}

@@ -3,7 +3,7 @@ use super::StoreError;
 use crate::identity::device::{Device, DeviceKey, DeviceState};
 use crate::identity::names::Names;
 use keygate_protocol::crypto::PublicKey;
-use keygate_protocol::ident::Id;
+use keygate_protocol::ident::{Id, KeyId};
 use keygate_protocol::time::UnixTime;
 use rusqlite::{Connection, Row, Rows, ToSql};
 use std::collections::BTreeMap;
@@ -137,17 +137,15 @@ impl<'s> KeyReader<'s> {
 
 fn key(row: &Row<'_>) -> Result<DeviceKey, ReadError> {
     let (key_id, bytes): ([u8; 8], [u8; 32]) = (row.get(1)?, row.get(2)?);
+    let key_id = KeyId::from_bytes(key_id);
     let public =
-        PublicKey::from_bytes(&bytes).map_err(|_| corrupt("a public key that is no key"))?;
-    let key = DeviceKey {
+        PublicKey::from_stored(&bytes, key_id).map_err(|_| corrupt(format!("the key {key_id}")))?;
+    Ok(DeviceKey {
+        public,
+        key_id,
         not_before: time(row.get(3)?),
         not_after: time(row.get(4)?),
-        ..DeviceKey::new(public)
-    };
-    if *key.key_id.as_bytes() != key_id {
-        return Err(corrupt(format!("the id of key {}", key.key_id)));
-    }
-    Ok(key)
+    })
 }
 
 fn time(column: Option<i64>) -> Option<UnixTime> {
