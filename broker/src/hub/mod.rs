@@ -1,10 +1,9 @@
 //! The MQTT engine of one shard: sessions, subscriptions, retained messages, wills, delivery.
 //!
 //! It knows no socket and decides no right: whoever publishes or subscribes brings a [`Permit`](crate::authz::Permit).
-//! Drive it in this order: [`open`](Hub::open) after a login, then [`subscribe`](Hub::subscribe),
-//! [`publish`](Hub::publish), [`acknowledge`](Hub::acknowledge) … as packets come, [`close`](Hub::close) once, and
-//! [`end_turn`](Hub::end_turn) after every turn. Everything that it wants written or said goes into the
-//! [`Outbox`](crate::shard::Outbox).
+//! Drive it in this order: `open` after a login, then `subscribe`, `publish`, `acknowledge` … as packets come, `close`
+//! once, and `end_turn` after every turn. Everything that it wants written or said goes into the
+//! [`Outbox`].
 //!
 //! Here now: QoS 0 and 1, retained messages, wills, takeover; sessions end with their connection.
 mod cause;

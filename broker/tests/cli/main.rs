@@ -8,6 +8,11 @@
 //! | `devices` | add, import, list, show, suspend, resume, revoke; the same on a running and on a stopped broker |
 //! | `tokens` | assert, fetch-token, token inspect |
 //! | `broker` | serve: the ready line, logins, why, audit, stopping, being killed |
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod broker;
 mod devices;

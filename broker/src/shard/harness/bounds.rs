@@ -85,7 +85,7 @@ fn packet_bytes_bound_what_a_session_may_send() {
     let (mut world, _registry) = ready(|limits| limits.packet_bytes = 2_048);
     let large = "x".repeat(3_000);
     world.act(0, |client, out| {
-        client.publish("groups/g/state/steady-0", &large, false, out)
+        client.publish("groups/g/state/steady-0", &large, false, out);
     });
     world.settle();
     assert_eq!(
@@ -117,7 +117,7 @@ fn receive_max_bounds_what_waits_for_the_log() {
     for number in 0..3 {
         let payload = format!("{number}");
         world.act(0, |client, out| {
-            client.publish("devices/steady-0/reported", &payload, true, out)
+            client.publish("devices/steady-0/reported", &payload, true, out);
         });
     }
     world.settle();
@@ -141,7 +141,7 @@ fn a_full_queue_ends_the_session_of_the_slow_reader_only() {
     for number in 0..8 {
         let payload = format!("{number}");
         world.act(0, |client, out| {
-            client.publish("groups/g/state/steady-0", &payload, false, out)
+            client.publish("groups/g/state/steady-0", &payload, false, out);
         });
         world.settle();
     }
@@ -164,7 +164,7 @@ fn queue_bytes_bound_the_same_queue() {
     for _ in 0..4 {
         let payload = "x".repeat(600);
         world.act(0, |client, out| {
-            client.publish("groups/g/state/steady-0", &payload, false, out)
+            client.publish("groups/g/state/steady-0", &payload, false, out);
         });
         world.settle();
     }
@@ -200,7 +200,7 @@ fn topic_levels_bound_names_and_filters() {
     );
     world.clients[0].expects_refusal = true;
     world.act(0, |client, out| {
-        client.publish("devices/steady-0/a/b/c", "x", false, out)
+        client.publish("devices/steady-0/a/b/c", "x", false, out);
     });
     world.settle();
     assert_eq!(world.clients[0].refused, [ReasonCode::TopicNameInvalid]);
@@ -231,7 +231,7 @@ fn qos_0_is_dropped_for_a_reader_whose_write_buffer_is_full_and_for_nobody_else(
     for _ in 0..50 {
         let payload = "x".repeat(500);
         world.act(0, |client, out| {
-            client.publish_once("groups/g/state/steady-0", &payload, out)
+            client.publish_once("groups/g/state/steady-0", &payload, out);
         });
         world.settle();
     }
@@ -282,7 +282,7 @@ fn turns_with_the_smallest_bounds_still_do_everything() {
         limits.inbox = 2;
     });
     world.act(0, |client: &mut Client, out| {
-        client.publish("groups/g/state/steady-0", "x", false, out)
+        client.publish("groups/g/state/steady-0", "x", false, out);
     });
     world.settle();
     assert!(
