@@ -112,7 +112,7 @@ impl Directory {
         let old = self.device(&device.id);
         for key in old.iter().flat_map(|old| &old.keys) {
             if device.key(key.key_id).is_none() {
-                write(self.key_shard(key.key_id)).remove(&key.key_id);
+                self.forget_key(key.key_id, &device.id);
             }
         }
         for key in &device.keys {
@@ -126,9 +126,17 @@ impl Directory {
     pub(super) fn remove(&self, id: &str) {
         let old = write(self.id_shard(id)).take(id);
         for key in old.iter().flat_map(|old| &old.0.keys) {
-            write(self.key_shard(key.key_id)).remove(&key.key_id);
+            self.forget_key(key.key_id, id);
         }
         write(&self.in_order).remove(id);
+    }
+
+    /// Unless the key is somebody else's by now: a follower takes several changes over at once, in any order.
+    fn forget_key(&self, key_id: KeyId, former: &str) {
+        let mut keys = write(self.key_shard(key_id));
+        if keys.get(&key_id).is_some_and(|owner| *owner.id == *former) {
+            keys.remove(&key_id);
+        }
     }
 
     /// Says that everything up to this revision has been put.

@@ -9,6 +9,7 @@
 //! | [`Device`], [`DeviceState`], [`Transition`] | the record and the life it leads |
 //! | [`Directory`] | every record in memory, by id and by key id |
 //! | [`Registry`] | add, import, change of state, removal |
+//! | [`Follower`] | a picture of a store that another process writes |
 //! | [`Store`], [`SqliteStore`], [`MemoryStore`] | where records survive a restart |
 //! | [`ImportError`], [`Imported`] | bulk enrolment from JSON Lines: all of the file or nothing |
 //! | [`parse_public_key`] | a key as people have it: hex, PEM, OpenSSH, JWK |
@@ -18,6 +19,7 @@
 mod device;
 mod directory;
 mod error;
+mod follower;
 mod import;
 mod import_line;
 mod limits;
@@ -34,6 +36,7 @@ mod sample;
 pub use device::{Device, DeviceKey, DeviceState, NewDevice, Transition};
 pub use directory::Directory;
 pub use error::{IdentityError, NameKind};
+pub use follower::Follower;
 pub use import::{ImportError, ImportProgress, ImportStage, Imported, LineError, LineProblem};
 pub use limits::{
     ATTRIBUTE_VALUE_LEN_MAX, ATTRIBUTES_MAX, FEED_IDS_MAX, GROUPS_MAX, IMPORT_DEVICES_MAX,

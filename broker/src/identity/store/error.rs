@@ -56,6 +56,17 @@ pub enum StoreError {
         /// Which file.
         path: PathBuf,
     },
+    /// Caller: written by an earlier version of Keygate, and opened only to be read.
+    #[error(
+        "the identity database has schema {found}, this version reads {known}; \
+         start this version of Keygate on it once, which migrates it"
+    )]
+    OlderSchema {
+        /// The schema in the file.
+        found: u32,
+        /// The one needed here.
+        known: u32,
+    },
     /// Resource: the disk failed while a batch was being made durable, so it may or may not be stored.
     #[error(
         "the disk failed while the identity database was written ({detail}); whether the change is stored shows after a restart"

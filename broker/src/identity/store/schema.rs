@@ -2,6 +2,7 @@
 use super::StoreError;
 use super::sqlite::blame;
 use rusqlite::{Connection, TransactionBehavior};
+use std::cmp::Ordering;
 use std::path::Path;
 
 /// Marks the file as ours (`PRAGMA application_id`): "KGid".
@@ -82,6 +83,28 @@ pub(super) fn migrate(
         step.commit().map_err(io)?;
     }
     Ok(())
+}
+
+/// Whether the database has the newest schema, changing nothing.
+pub(super) fn check_newest(
+    db: &Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
+    let io = |error| blame(error, path);
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let found: u32 = pragma(db, "user_version")
+        .map_err(io)?
+        .try_into()
+        .unwrap_or(u32::MAX);
+    if pragma(db, "application_id").map_err(io)? != APPLICATION_ID {
+        return Err(StoreError::NotOurs { path: path.into() });
+    }
+    match found.cmp(&known) {
+        Ordering::Less => Err(StoreError::OlderSchema { found, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
+    }
 }
 
 fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {

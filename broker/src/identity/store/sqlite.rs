@@ -4,11 +4,11 @@
 //! SIGKILL or a power cut at any moment leaves whole batches only.
 use super::feed::{FEED_IDS_KEPT, Keep};
 use super::rows::{ReadError, attributes_column, list_column, read_devices, time_column};
-use super::schema::{MIGRATIONS, migrate};
+use super::schema::{MIGRATIONS, check_newest, migrate};
 use super::{Change, Changes, Revision, Snapshot, Store, StoreError};
 use crate::identity::device::Device;
 use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,26 @@ impl SqliteStore {
             db,
             path: path.into(),
             remembered: usize::try_from(remembered).unwrap_or(0),
+        })
+    }
+
+    /// Opens a database that somebody else keeps, to look at it: every [`apply`](Store::apply) fails. It may be written
+    /// by another process at the same time.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`StoreError::OlderSchema`]: only who writes may migrate.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let io = |error| blame(error, path);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(io)?;
+        db.busy_timeout(BUSY_WAIT).map_err(io)?;
+        db.pragma_update(None, "trusted_schema", false)
+            .map_err(io)?;
+        check_newest(&db, path, MIGRATIONS)?;
+        Ok(Self {
+            db,
+            path: path.into(),
+            remembered: 0,
         })
     }
 
