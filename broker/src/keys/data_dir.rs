@@ -118,6 +118,28 @@ impl DataDir {
         }
     }
 
+    /// Who the broker of this directory is, for those who only look: the directory may be held by another process and is
+    /// not held afterwards.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), but for [`DataDirError::Locked`].
+    pub fn peek(path: &Path) -> Result<Box<str>, DataDirError> {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DataDirError::NotInitialised { path: path.into() });
+            }
+            _ => check_private(path)?,
+        }
+        match broker_file(&Layout::new(path))? {
+            Some(BrokerFile {
+                initialised: true,
+                broker_id: Some(broker_id),
+                ..
+            }) => Ok(broker_id.into()),
+            _ => Err(DataDirError::NotInitialised { path: path.into() }),
+        }
+    }
+
     /// Who this broker is.
     ///
     /// # Panics
@@ -215,21 +237,7 @@ impl Held {
     }
 
     fn broker_file(&self) -> Result<Option<BrokerFile>, DataDirError> {
-        let path = self.layout.broker_file();
-        let Some(file) = read_json::<BrokerFile>(&path)? else {
-            return Ok(None);
-        };
-        let valid = match &file.broker_id {
-            Some(broker_id) => Id::new(broker_id).is_ok(),
-            None => !file.initialised,
-        };
-        match valid {
-            true => Ok(Some(file)),
-            false => Err(DataDirError::Damaged {
-                path,
-                what: "the broker id is not a valid id".into(),
-            }),
-        }
+        broker_file(&self.layout)
     }
 
     /// Whether devices may know this broker already. `identity.db` is made after initialisation is complete.
@@ -312,6 +320,24 @@ impl BrokerFile {
 
 impl Formatted for BrokerFile {
     const FORMAT: u32 = BROKER_FORMAT;
+}
+
+fn broker_file(layout: &Layout) -> Result<Option<BrokerFile>, DataDirError> {
+    let path = layout.broker_file();
+    let Some(file) = read_json::<BrokerFile>(&path)? else {
+        return Ok(None);
+    };
+    let valid = match &file.broker_id {
+        Some(broker_id) => Id::new(broker_id).is_ok(),
+        None => !file.initialised,
+    };
+    match valid {
+        true => Ok(Some(file)),
+        false => Err(DataDirError::Damaged {
+            path,
+            what: "the broker id is not a valid id".into(),
+        }),
+    }
 }
 
 /// Makes a directory that only its owner can enter; leaves one that is there as it is.
