@@ -80,12 +80,18 @@ pub struct Counters {
 pub struct Endpoint {
     broker_id: Arc<str>,
     challenges: Arc<ChallengeKeys>,
-    token_keys: Arc<TokenKeys>,
     random: Box<dyn Random>,
     echo: EchoKey,
-    desk: TokenDesk,
+    /// None where challenges are all that is given out.
+    tokens: Option<Tokens>,
     unproven_reports: Bucket,
     counters: Counters,
+}
+
+/// What is behind `/token` and `/keys`.
+struct Tokens {
+    desk: TokenDesk,
+    keys: Arc<TokenKeys>,
 }
 
 /// An answer and what the audit trail shall know.
@@ -129,15 +135,32 @@ impl Endpoint {
     /// An endpoint whose Echo values begin to count now.
     #[must_use]
     pub fn new(mut deps: Deps, now: Millis, wall: UnixTime) -> Self {
-        let echo = EchoKey::new(deps.random.array(), now, wall);
         let throttle = Throttle::new(deps.random.array());
+        let desk = TokenDesk::new(&deps, throttle);
+        let keys = deps.token_keys;
+        let challenges = deps.challenges;
         Self {
-            desk: TokenDesk::new(&deps, throttle),
-            broker_id: deps.broker_id,
-            challenges: deps.challenges,
-            token_keys: deps.token_keys,
-            random: deps.random,
-            echo,
+            tokens: Some(Tokens { desk, keys }),
+            ..Self::for_challenges(deps.broker_id, challenges, deps.random, now, wall)
+        }
+    }
+
+    /// An endpoint that gives out challenges and knows no key and no device: `/token` and `/keys` are not there. For
+    /// brokers that are not ours and check assertions with [`Authn`](crate::authn::Authn) all the same.
+    #[must_use]
+    pub fn for_challenges(
+        broker_id: Arc<str>,
+        challenges: Arc<ChallengeKeys>,
+        mut random: Box<dyn Random>,
+        now: Millis,
+        wall: UnixTime,
+    ) -> Self {
+        Self {
+            broker_id,
+            challenges,
+            echo: EchoKey::new(random.array(), now, wall),
+            random,
+            tokens: None,
             unproven_reports: Bucket::default(),
             counters: Counters::default(),
         }
@@ -192,7 +215,7 @@ impl Endpoint {
         if request.wants_proxy {
             return Reply::code(AnswerCode::ProxyingNotSupported).into();
         }
-        let Some(resource) = Resource::at(&request.path) else {
+        let Some(resource) = Resource::at(&request.path).filter(|at| self.offers(*at)) else {
             return Reply::code(AnswerCode::NotFound).into();
         };
         if !resource.takes(request.header.code) {
@@ -205,10 +228,13 @@ impl Endpoint {
             Resource::Links => Reply::body(
                 AnswerCode::Content,
                 format::LINK_FORMAT,
-                links::select(&request.query).into_bytes(),
+                links::select(&request.query, |resource| self.offers(resource)).into_bytes(),
             ),
             Resource::Challenge => self.challenge(arrival),
-            Resource::Keys => keys::answer(&self.token_keys, arrival.wall),
+            Resource::Keys => match &self.tokens {
+                Some(tokens) => keys::answer(&tokens.keys, arrival.wall),
+                None => Reply::code(AnswerCode::NotFound),
+            },
             Resource::Token => return self.token(request, arrival),
         };
         match request.block2 {
@@ -217,6 +243,13 @@ impl Endpoint {
                 Reply::code(AnswerCode::BadOption).into()
             }
             _ => reply.into(),
+        }
+    }
+
+    fn offers(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::Links | Resource::Challenge => true,
+            Resource::Keys | Resource::Token => self.tokens.is_some(),
         }
     }
 
@@ -239,13 +272,16 @@ impl Endpoint {
 
     /// Freshness first, before anybody spends a signature check.
     fn token(&mut self, request: &Request, arrival: &Arrival) -> Answer {
+        let Some(tokens) = &mut self.tokens else {
+            return Reply::code(AnswerCode::NotFound).into();
+        };
         let echo = request.echo.as_deref();
         match self
             .echo
             .check(echo, arrival.peer, arrival.now, arrival.wall)
         {
             Ok(made) => {
-                let answer = self.desk.answer(request, made, arrival);
+                let answer = tokens.desk.answer(request, made, arrival);
                 match answer.reply.code {
                     AnswerCode::Created => self.counters.tokens += 1,
                     AnswerCode::TooManyRequests | AnswerCode::Unavailable => {

@@ -1,7 +1,9 @@
 //! `/.well-known/core`: what is here, for whoever knows only the address (RFC 6690).
+use super::resources::Resource;
 
 /// One resource as discovery shows it.
 struct Link {
+    resource: Resource,
     path: &'static str,
     kind: &'static str,
     formats: &'static str,
@@ -11,16 +13,19 @@ struct Link {
 /// challenge first (a test holds that).
 const LINKS: &[Link] = &[
     Link {
+        resource: Resource::Challenge,
         path: "/challenge",
         kind: "kg.challenge",
         formats: "60",
     },
     Link {
+        resource: Resource::Keys,
         path: "/keys",
         kind: "kg.keys",
         formats: "102",
     },
     Link {
+        resource: Resource::Token,
         path: "/token",
         kind: "kg.token",
         formats: "\"18 19\"",
@@ -28,12 +33,12 @@ const LINKS: &[Link] = &[
 ];
 
 /// The links that a query selects: `href=`, `rt=` and `ct=` with an optional `*` at the end (RFC 6690 §4.1). Several
-/// parts must all match; an attribute that no link has matches none.
+/// parts must all match; an attribute that no link has matches none. What is not offered is not shown.
 #[must_use]
-pub fn select(query: &[Vec<u8>]) -> String {
+pub fn select(query: &[Vec<u8>], offers: impl Fn(Resource) -> bool) -> String {
     let mut text = String::new();
     for link in LINKS {
-        if !query.iter().all(|part| link.matches(part)) {
+        if !offers(link.resource) || !query.iter().all(|part| link.matches(part)) {
             continue;
         }
         if !text.is_empty() {
@@ -43,6 +48,7 @@ pub fn select(query: &[Vec<u8>]) -> String {
             path,
             kind,
             formats,
+            ..
         } = link;
         text.push_str(&format!("<{path}>;rt=\"{kind}\";ct={formats}"));
     }
@@ -77,7 +83,7 @@ mod tests {
 
     fn paths(query: &[&str]) -> Vec<String> {
         let query: Vec<Vec<u8>> = query.iter().map(|part| part.as_bytes().to_vec()).collect();
-        select(&query)
+        select(&query, |_| true)
             .split(',')
             .filter_map(|link| link.split_once('>'))
             .map(|(path, _)| path.trim_start_matches('<').to_owned())
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn whole_list_is_a_link_format_document() {
         assert_eq!(
-            select(&[]),
+            select(&[], |_| true),
             "</challenge>;rt=\"kg.challenge\";ct=60,</keys>;rt=\"kg.keys\";ct=102,\
              </token>;rt=\"kg.token\";ct=\"18 19\""
         );
@@ -116,7 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_offered_is_not_shown() {
+        let challenges = |resource| resource == Resource::Challenge;
+        assert_eq!(
+            select(&[], challenges),
+            "</challenge>;rt=\"kg.challenge\";ct=60"
+        );
+    }
+
+    #[test]
     fn query_that_is_not_text_selects_nothing() {
-        assert_eq!(select(&[vec![0xff, b'=', 0xfe]]), "");
+        assert_eq!(select(&[vec![0xff, b'=', 0xfe]], |_| true), "");
     }
 }
