@@ -10,7 +10,7 @@ use keygate_broker::telemetry::trail::Keep;
 use keygate_rumqttd::{LoginCheck, Setup};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 const MQTT_3: u16 = 1883;
@@ -24,12 +24,18 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(data), trail, None) = (arguments.next(), arguments.next(), arguments.next()) else {
-        bail!("use: broker DATA-DIRECTORY [DIRECTORY-FOR-THE-AUDIT-TRAIL]");
+    let mut arguments = std::env::args().skip(1);
+    let Some(data) = arguments.next() else {
+        bail!("use: broker DATA-DIRECTORY [IP-ADDRESS [DIRECTORY-FOR-THE-AUDIT-TRAIL]]");
     };
+    let host = match arguments.next() {
+        Some(host) => host.parse().context("the second argument is no address")?,
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let trail = arguments.next().map(PathBuf::from);
+    let at = |port| SocketAddr::new(host, port);
 
-    let mut setup = Setup::open(&data)?;
+    let mut setup = Setup::open(data.as_ref())?;
     let broker_id = setup.broker_id.clone();
     // Not the data directory's own trail: that one is the `keygate` command's.
     let mut _writer = None;
@@ -41,8 +47,8 @@ fn main() -> anyhow::Result<()> {
     }
     let check = LoginCheck::new(setup)?;
 
-    let mut v4 = listener("mqtt-3.1.1", MQTT_3);
-    let mut v5 = listener("mqtt-5", MQTT_5);
+    let mut v4 = listener("mqtt-3.1.1", at(MQTT_3));
+    let mut v5 = listener("mqtt-5", at(MQTT_5));
     check.guard(&mut v4);
     check.guard(&mut v5);
     let _challenges = check
@@ -60,10 +66,6 @@ fn main() -> anyhow::Result<()> {
     bail!("rumqttd has ended; is one of its addresses taken?")
 }
 
-fn at(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
-
 fn config(v4: ServerSettings, v5: ServerSettings) -> Config {
     Config {
         router: RouterConfig {
@@ -79,10 +81,10 @@ fn config(v4: ServerSettings, v5: ServerSettings) -> Config {
     }
 }
 
-fn listener(name: &str, port: u16) -> ServerSettings {
+fn listener(name: &str, listen: SocketAddr) -> ServerSettings {
     ServerSettings {
         name: name.to_owned(),
-        listen: at(port),
+        listen,
         tls: None,
         next_connection_delay_ms: 0,
         connections: ConnectionSettings {
