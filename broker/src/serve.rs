@@ -23,6 +23,7 @@ use crate::telemetry::event::{BrokerChange, EventKind};
 use crate::telemetry::{Audit, AuditWriter, Event};
 use crate::token::{TOKEN_LIFE_S, TokenIssuer};
 use keygate_protocol::ident::IdError;
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 /// Ids in one mail about changed identities: a shard looks each up, so an import must not hold it up.
@@ -122,13 +123,17 @@ impl Running {
             &mut SystemRandom,
         )?);
         raise_descriptor_limit();
-        let tcp = config.mqtt().map(listen_tcp).transpose()?;
+        let tcp = config
+            .mqtt()
+            .map(|address| listen_tcp(address, config.shards()))
+            .transpose()?
+            .unwrap_or_default();
         let udp = config.coap().map(listen_udp).transpose()?;
         let parts = Parts::new(&data, config, &registry, &*clock)?;
         let mut running = Self {
             broker_id: data.broker_id().as_str().into(),
             identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
-            mqtt: tcp.as_ref().and_then(|listener| listener.local_addr().ok()),
+            mqtt: tcp.first().and_then(|listener| listener.local_addr().ok()),
             registry,
             audit,
             clock,
@@ -141,7 +146,7 @@ impl Running {
         };
         // From here on dropping `running` undoes what has been started.
         running
-            .start_shards(&parts, tcp.as_ref(), config)
+            .start_shards(&parts, tcp, config)
             .map_err(StartError::Thread)?;
         running.follow_identities();
         running.start_coap(&parts, udp)?;
@@ -190,7 +195,7 @@ impl Running {
     fn start_shards(
         &mut self,
         parts: &Parts,
-        tcp: Option<&TcpListener>,
+        tcp: Vec<TcpListener>,
         config: &Config,
     ) -> io::Result<()> {
         let count = config.shards();
@@ -200,6 +205,7 @@ impl Running {
             self.shards.push(handle);
             polls.push((poll, inbox));
         }
+        let mut listeners = tcp.into_iter();
         for (id, (poll, inbox)) in polls.into_iter().enumerate() {
             let setup = ShardSetup {
                 id: ShardId(id as u16),
@@ -209,11 +215,8 @@ impl Running {
                 random: Box::new(SystemRandom),
                 now: self.clock.now(),
             };
-            let listeners = tcp.map(TcpListener::try_clone).transpose()?;
-            let listeners = listeners
-                .into_iter()
-                .map(mio::net::TcpListener::from_std)
-                .collect();
+            let own = listeners.next().map(mio::net::TcpListener::from_std);
+            let own = own.into_iter().collect();
             let peers = self.shards.clone();
             let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
             let shard = ShardLoop::new(
@@ -221,7 +224,7 @@ impl Running {
                 poll,
                 inbox,
                 peers,
-                listeners,
+                own,
                 clock,
                 audit,
             )?;
@@ -396,26 +399,43 @@ fn rules(address: SocketAddr, config: &Config) -> ListenerRules {
 /// Connections that the kernel keeps for us while the shards are busy: a fleet that comes back all at once.
 const BACKLOG: i32 = 4_096;
 
-fn listen_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
+/// A socket for each shard on the same address: the kernel spreads connections over them and wakes one shard for each.
+fn listen_tcp(address: SocketAddr, shards: usize) -> Result<Vec<TcpListener>, StartError> {
     let listen = || {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(address),
-            socket2::Type::STREAM,
-            Some(socket2::Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        // Accepted connections inherit it: a turn writes whole packets, so there is nothing to wait for.
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
+        // Sockets that share a port let any process of this user in. So first a bind that shares with nobody: it fails
+        // if the port is in use, and picks one for port 0.
+        let address = bound(address, false)?.local_addr()?;
+        let mut listeners = Vec::new();
+        for _ in 0..shards {
+            let socket = bound(
+                address.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?,
+                true,
+            )?;
+            socket.listen(BACKLOG)?;
+            listeners.push(socket.into());
+        }
+        Ok(listeners)
     };
     listen().map_err(|error| StartError::Listen {
         protocol: "mqtt",
         address,
         error,
     })
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Accepted connections inherit it: a turn writes whole packets, so there is nothing to wait for.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn listen_udp(address: SocketAddr) -> Result<UdpSocket, StartError> {
