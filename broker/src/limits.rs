@@ -51,7 +51,8 @@ limits! {
     inflight_max: u16 = 1_024, 1u16..=65_535u16;
     /// Messages queued for one slow session behind its window. More ends the session (0x97): a loss is never silent.
     queue_messages: usize = 10_000, 1usize..=10_000_000usize;
-    /// Bytes queued for one slow session, for the same reason.
+    /// Bytes queued for one slow session, for the same reason. A client that leaves as many bytes of answers unread
+    /// ends likewise.
     queue_bytes: usize = 8_388_608, 1_024usize..=17_179_869_184usize;
     /// Bytes in a connection's write buffer above which QoS 0 messages to it are dropped and retained ones wait.
     write_bytes: usize = 262_144, 1_024usize..=1_073_741_824usize;

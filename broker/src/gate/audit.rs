@@ -91,7 +91,7 @@ impl Source {
         )
     }
 
-    pub(super) fn login_refused(
+    pub(crate) fn login_refused(
         &self,
         connect: &Connect<'_>,
         refusal: &Refusal,

@@ -159,7 +159,7 @@ impl Hub {
 }
 
 /// Retained messages that one step sends at the most: they go out whatever their size, so there are few.
-const SNAPSHOT_MESSAGES: usize = 16;
+pub(super) const SNAPSHOT_MESSAGES: usize = 16;
 
 fn send(session: &mut super::Session, queued: &Queued, times: Times, out: &mut Outbox) {
     if queued.message.packet_len_max() > session.packet_max as usize {

@@ -213,6 +213,17 @@ impl Hub {
         out.pending(conn) > self.shared.limits.write_bytes
     }
 
+    /// Bytes that wait to be written to a client that reads: a full queue, or a full write buffer with one step of
+    /// retained messages behind it. More than this are answers to a client that asks and does not read.
+    pub(crate) fn unread_max(&self) -> usize {
+        let limits = &self.shared.limits;
+        // One more, for the message that filled the buffer.
+        let step = (delivery::SNAPSHOT_MESSAGES + 1).saturating_mul(limits.packet_bytes as usize);
+        limits
+            .queue_bytes
+            .max(limits.write_bytes.saturating_add(step))
+    }
+
     fn subscriber(&self, session: SessionKey) -> SubscriberKey {
         SubscriberKey {
             shard: self.shard,

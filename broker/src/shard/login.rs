@@ -130,7 +130,7 @@ impl Shard {
     ) {
         let Admission {
             connect: raw,
-            accepted,
+            mut accepted,
         } = admission;
         let Some(connect) = gate::decode_connect(&raw) else {
             return self.leave(key, times, out);
@@ -139,6 +139,18 @@ impl Shard {
             return;
         };
         let source = conn.source();
+        // On the way from another shard, word of a revocation may have overtaken the connection.
+        if accepted.principal.revision != self.gate.directory.revision() {
+            match self.gate.authn.recheck(&accepted.principal, times.wall) {
+                Ok(principal) => accepted.principal = principal,
+                Err(refusal) => {
+                    out.events
+                        .push(source.login_refused(&connect, &refusal, times));
+                    gate::refuse(connect.version, refusal.code, out.to(key));
+                    return self.leave(key, times, out);
+                }
+            }
+        }
         let proof = accepted.auth_data;
         let id = Arc::clone(&accepted.principal.device.id);
         let session = match gate::session_of_connect(&connect, accepted, key, &self.gate, times) {

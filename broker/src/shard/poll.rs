@@ -260,10 +260,14 @@ impl ShardLoop {
                 // The peer gave up before we came.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors or memory: whoever has been silent for longest makes room.
-                    tracing::warn!(%error, "cannot accept; the oldest unproven connection makes room");
-                    self.shard.drop_oldest_unproven(&mut self.out);
-                    self.listeners[index].retry_at = Some(times.now.plus(ACCEPT_RETRY_MS));
+                    // Out of descriptors or memory: whoever has been silent for longest makes room, and the next turn
+                    // accepts again. To wait here would leave a flood in front of everybody who comes after it.
+                    if self.shard.drop_oldest_unproven(&mut self.out) {
+                        tracing::debug!(%error, "cannot accept; the oldest unproven connection makes room");
+                    } else {
+                        tracing::warn!(%error, "cannot accept, and no unproven connection can make room");
+                        self.listeners[index].retry_at = Some(times.now.plus(ACCEPT_RETRY_MS));
+                    }
                     return;
                 }
             }

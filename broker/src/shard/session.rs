@@ -19,6 +19,10 @@ impl Shard {
             return;
         };
         conn.heard(times.now);
+        if out.pending(key) > self.hub.unread_max() {
+            // It asks and does not read the answers: nothing else bounds those.
+            return self.end_session(session, Cause::Quota, times, out);
+        }
         if conn.partial.is_empty() {
             let taken = self.packets(key, session, bytes, times, out);
             self.keep(key, bytes.get(taken..).unwrap_or_default(), times, out);

@@ -7,6 +7,7 @@ use super::world::World;
 use crate::identity::Registry;
 use crate::limits::Limits;
 use crate::telemetry::EventKind;
+use crate::telemetry::event::DisconnectCause;
 use keygate_protocol::mqtt::{DecodeError, ReasonCode};
 
 fn limited(change: impl FnOnce(&mut Limits)) -> (World, Registry) {
@@ -222,6 +223,34 @@ fn retained_messages_and_bytes_have_bounds() {
         assert_eq!(world.clients[0].refused, [ReasonCode::QuotaExceeded]);
         assert_eq!(world.hub.retained_messages(), 1);
     }
+}
+
+#[test]
+fn answers_that_a_client_does_not_read_end_its_session() {
+    let (mut world, _registry) = ready(|limits| {
+        limits.write_bytes = 1_024;
+        limits.queue_bytes = 1_024;
+        limits.packet_bytes = 1_024;
+    });
+    world.clients[1].is_stuck = true;
+    let pings = b"\xc0\x00".repeat(512);
+    for _ in 0..15 {
+        world.act(1, |_, out| out.extend_from_slice(&pings));
+        world.settle();
+    }
+    assert_eq!(world.counts().1, 3);
+    for _ in 0..15 {
+        world.act(1, |_, out| out.extend_from_slice(&pings));
+        world.settle();
+    }
+    assert_eq!(world.counts().1, 2);
+    assert!(world.events.iter().any(|event| matches!(
+        event.kind,
+        EventKind::Disconnect {
+            cause: DisconnectCause::SlowConsumer,
+            ..
+        }
+    )));
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::limits::Limits;
 use crate::log::Op;
 use crate::rng::SeededRandom;
 use crate::shard::Mail;
+use crate::telemetry::EventKind;
+use crate::telemetry::reason::RefusalReason;
 use keygate_protocol::crypto::SoftwareSigner;
 use keygate_protocol::mqtt::ReasonCode;
 use keygate_protocol::time::UnixTime;
@@ -279,6 +281,42 @@ fn a_revoked_device_can_do_nothing_even_before_the_shard_hears_of_it() {
         Some(ReasonCode::AdministrativeAction)
     );
     assert!(world.clients[0].received.is_empty());
+}
+
+#[test]
+fn a_device_that_is_revoked_while_its_connection_moves_does_not_arrive() {
+    let mut moved = 0;
+    for seed in 0..20 {
+        let registry = registry();
+        let mut world = world(seed, &registry);
+        world.connect(1);
+        for _ in 0..1_000 {
+            if world.is_moving() || world.counts().1 > 0 {
+                break;
+            }
+            world.step();
+        }
+        if !world.is_moving() {
+            continue;
+        }
+        moved += 1;
+        registry.transition(IDS[1], Transition::Revoke).unwrap();
+        // Word of it was heard before the connection came, so nobody says it again.
+        world.clients[1].is_stuck = true;
+        world.settle();
+        assert_eq!(world.counts().1, 0);
+        let refused = |kind: &EventKind| {
+            matches!(
+                kind,
+                EventKind::Login {
+                    reason: Some(RefusalReason::DeviceRevoked),
+                    ..
+                }
+            )
+        };
+        assert!(world.events.iter().any(|event| refused(&event.kind)));
+    }
+    assert!(moved > 0);
 }
 
 #[test]

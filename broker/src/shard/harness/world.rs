@@ -267,6 +267,14 @@ impl World {
         )
     }
 
+    /// Whether a connection is on its way from shard to shard.
+    pub(super) fn is_moving(&self) -> bool {
+        self.units
+            .iter()
+            .flat_map(|unit| &unit.inbox)
+            .any(|parcel| matches!(parcel, Parcel::Connection { .. }))
+    }
+
     /// Mail for every shard, as the admin thread sends it.
     pub(super) fn mail(&mut self, mail: &Mail) {
         for unit in &mut self.units {
