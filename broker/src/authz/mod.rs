@@ -25,7 +25,6 @@ mod explain;
 mod pattern;
 mod permit;
 mod policy;
-mod relation;
 mod scope;
 #[cfg(test)]
 mod tests;

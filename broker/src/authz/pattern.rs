@@ -1,8 +1,9 @@
 //! Topic patterns with templates, and how they relate to names and filters.
-use super::relation;
 use crate::identity::Device;
 use keygate_protocol::ident::Id;
-use keygate_protocol::topic::{FilterError, LEVELS_MAX, TopicFilter, TopicName};
+use keygate_protocol::topic::{
+    FilterError, LEVELS_MAX, TopicFilter, TopicName, levels as relation,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,6 +131,7 @@ impl Pattern {
         })
     }
 
+    /// Level by level and never written out, because this runs for every PUBLISH.
     fn filled<'a>(
         &'a self,
         device: &'a Device,

@@ -63,12 +63,6 @@ impl<'a> TopicFilter<'a> {
     pub fn levels(self) -> impl Iterator<Item = &'a str> + Clone {
         self.plain.split('/')
     }
-
-    /// Whether the plain filter contains a wildcard.
-    #[must_use]
-    pub fn has_wildcard(self) -> bool {
-        self.plain.bytes().any(|byte| matches!(byte, b'+' | b'#'))
-    }
 }
 
 fn check_group(group: &str) -> Result<(), FilterError> {

@@ -6,6 +6,7 @@
 //! | [`matches()`] | does a message on this name go to this filter? |
 //! | [`covers`] | may somebody who was granted this filter ask for that one? |
 //! | [`overlaps`] | is there a name that both filters match? |
+//! | [`levels`] | the same relations for a filter that is no text |
 //!
 //! Names are compared byte for byte; levels may be empty (`a//b`, `/a`). A filter that begins with a wildcard has
 //! nothing to do with names that begin with `$` (§4.7.2). For a shared subscription (`$share/group/filter`) all three
@@ -31,7 +32,7 @@ mod tests;
 
 pub use filter::{FilterError, TopicFilter};
 pub use name::{NameError, TopicName};
-pub use relation::{covers, matches, overlaps};
+pub use relation::{covers, levels, matches, overlaps};
 
 /// Most levels that a broker takes in a name or a filter, so that matching costs little; checked by the broker's gate,
 /// because MQTT itself has no such limit.

@@ -1,26 +1,10 @@
-//! How filters and names relate. Each function walks both texts once, level by level.
+//! How filters and names relate. Each relation walks both sides once, level by level.
 use super::{TopicFilter, TopicName};
 
 /// Whether a message published to `name` goes to a subscription with `filter` (MQTT 5 §4.7).
 #[must_use]
 pub fn matches(filter: TopicFilter<'_>, name: TopicName<'_>) -> bool {
-    let mut wanted = filter.levels();
-    let mut levels = name.levels();
-    let mut first = true;
-    loop {
-        let want = wanted.next();
-        if first && name.is_reserved() && matches!(want, Some("+" | "#")) {
-            return false;
-        }
-        first = false;
-        match (want, levels.next()) {
-            // Also when no level is left: `a/#` matches its parent `a`.
-            (Some("#"), _) | (None, None) => return true,
-            (Some("+"), Some(_)) => {}
-            (Some(want), Some(level)) if want == level => {}
-            _ => return false,
-        }
-    }
+    levels::matches(filter.levels(), name.levels())
 }
 
 /// Whether every name that `requested` matches is also matched by `granted`: who may use `granted` may use
@@ -29,74 +13,110 @@ pub fn matches(filter: TopicFilter<'_>, name: TopicName<'_>) -> bool {
 /// Exact, with one kindness to spellings that mean the same: `+/#` covers `#`.
 #[must_use]
 pub fn covers(granted: TopicFilter<'_>, requested: TopicFilter<'_>) -> bool {
-    let mut grants = granted.levels();
-    let mut requests = requested.levels();
-    let mut parent = Parent::None;
-    loop {
-        let (grant, request) = (grants.next(), requests.next());
-        if parent == Parent::None && is_wildcard(grant) && is_reserved(request) {
-            return false;
-        }
-        match (grant, request) {
-            (Some("#"), _) | (None, None) => return true,
-            // The request wants this level and all below, or none of them: the grant must go on to `#` at once.
-            (Some("+"), Some("#")) => return !parent.is_name() && grants.next() == Some("#"),
-            (Some("+"), Some(_)) => {}
-            (Some(grant), Some(request)) if grant == request => {}
-            _ => return false,
-        }
-        parent = parent.below(request.unwrap_or_default());
-    }
+    levels::covers(granted.levels(), requested.levels())
 }
 
 /// Whether there is a topic name that both filters match.
 #[must_use]
 pub fn overlaps(a: TopicFilter<'_>, b: TopicFilter<'_>) -> bool {
-    let (mut left, mut right) = (a.levels(), b.levels());
-    let mut parent = Parent::None;
-    loop {
-        let (l, r) = (left.next(), right.next());
-        if parent == Parent::None
-            && (is_wildcard(l) && is_reserved(r) || is_wildcard(r) && is_reserved(l))
-        {
+    levels::overlaps(a.levels(), b.levels())
+}
+
+/// The same relations over the levels of valid names and filters: for a filter that is made level by level and never
+/// written out.
+pub mod levels {
+    /// [`matches()`](super::matches) over levels.
+    pub fn matches<'a>(
+        mut filter: impl Iterator<Item = &'a str>,
+        mut name: impl Iterator<Item = &'a str>,
+    ) -> bool {
+        let (mut want, mut level) = (filter.next(), name.next());
+        if is_wildcard(want) && is_reserved(level) {
             return false;
         }
-        match (l, r) {
-            (Some("#"), None) | (None, Some("#")) => return parent.is_name(),
-            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (Some("+"), Some(level)) | (Some(level), Some("+")) => parent = parent.below(level),
-            (Some(l), Some(r)) if l == r => parent = parent.below(l),
-            _ => return false,
-        }
-    }
-}
-
-fn is_wildcard(level: Option<&str>) -> bool {
-    matches!(level, Some("+" | "#"))
-}
-
-fn is_reserved(level: Option<&str>) -> bool {
-    level.is_some_and(|level| level.starts_with('$'))
-}
-
-/// What the levels before the current one make: `#` also matches that, if it is a topic name. No levels are no name,
-/// and neither is a single empty level, because a name is not empty (§4.7.3): `/#` has no parent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Parent {
-    None,
-    Empty,
-    Name,
-}
-
-impl Parent {
-    fn below(self, level: &str) -> Self {
-        match (self, level) {
-            (Self::None, "") => Self::Empty,
-            _ => Self::Name,
+        loop {
+            match (want, level) {
+                // Also when no level is left: `a/#` matches its parent `a`.
+                (Some("#"), _) | (None, None) => return true,
+                (Some("+"), Some(_)) => {}
+                (Some(want), Some(level)) if want == level => {}
+                _ => return false,
+            }
+            (want, level) = (filter.next(), name.next());
         }
     }
 
-    fn is_name(self) -> bool {
-        self == Self::Name
+    /// [`covers`](super::covers) over levels.
+    pub fn covers<'a>(
+        mut granted: impl Iterator<Item = &'a str>,
+        mut requested: impl Iterator<Item = &'a str>,
+    ) -> bool {
+        let (mut grant, mut request) = (granted.next(), requested.next());
+        if is_wildcard(grant) && is_reserved(request) {
+            return false;
+        }
+        let mut above = Above::Nothing;
+        loop {
+            match (grant, request) {
+                (Some("#"), _) | (None, None) => return true,
+                // The request wants this level and all below, or none of them: the grant must go on to `#` at once.
+                (Some("+"), Some("#")) => {
+                    return above != Above::Name && granted.next() == Some("#");
+                }
+                (Some("+"), Some(_)) => {}
+                (Some(grant), Some(request)) if grant == request => {}
+                _ => return false,
+            }
+            above = above.then(request.unwrap_or_default());
+            (grant, request) = (granted.next(), requested.next());
+        }
+    }
+
+    /// [`overlaps`](super::overlaps) over levels.
+    pub fn overlaps<'a>(
+        mut one: impl Iterator<Item = &'a str>,
+        mut other: impl Iterator<Item = &'a str>,
+    ) -> bool {
+        let (mut left, mut right) = (one.next(), other.next());
+        if is_wildcard(left) && is_reserved(right) || is_wildcard(right) && is_reserved(left) {
+            return false;
+        }
+        let mut above = Above::Nothing;
+        loop {
+            match (left, right) {
+                (Some("#"), None) | (None, Some("#")) => return above == Above::Name,
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some("+"), Some(level)) | (Some(level), Some("+")) => above = above.then(level),
+                (Some(left), Some(right)) if left == right => above = above.then(left),
+                _ => return false,
+            }
+            (left, right) = (one.next(), other.next());
+        }
+    }
+
+    fn is_wildcard(level: Option<&str>) -> bool {
+        matches!(level, Some("+" | "#"))
+    }
+
+    fn is_reserved(level: Option<&str>) -> bool {
+        level.is_some_and(|level| level.starts_with('$'))
+    }
+
+    /// What the levels before the current one make: `#` also matches that, if it is a topic name. A single empty level
+    /// is none, because a name is not empty (§4.7.3): `/#` has no parent.
+    #[derive(Clone, Copy, Eq, PartialEq)]
+    enum Above {
+        Nothing,
+        EmptyLevel,
+        Name,
+    }
+
+    impl Above {
+        fn then(self, level: &str) -> Self {
+            match (self, level) {
+                (Self::Nothing, "") => Self::EmptyLevel,
+                _ => Self::Name,
+            }
+        }
     }
 }

@@ -70,7 +70,7 @@ fn policy_of(rules: &[(bool, Vec<Action>, String)]) -> Option<Policy> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-    /// The relations over levels are those of the protocol over texts.
+    /// Walking the filled levels says what the text that they make would say.
     #[test]
     fn a_filled_pattern_relates_like_the_filter_it_stands_for(
         pattern in pattern_text(),
