@@ -2,14 +2,14 @@
 
 use super::Context;
 use super::args::AssertArgs;
-use super::coap::{Client, Request};
+use super::coap::Client;
 use super::failure::Failure;
 use super::time::Utc;
 use crate::keys::read_key_file;
 use crate::rng::Random;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use keygate_protocol::assertion::{Assertion, AssertionError, Freshness};
-use keygate_protocol::coap::{ChallengeAnswer, Code, Path};
+use keygate_protocol::coap::ChallengeAnswer;
 use keygate_protocol::ident::Id;
 use keygate_protocol::time::UnixTime;
 use serde::Serialize;
@@ -73,7 +73,7 @@ pub(super) fn run(context: &mut Context, args: &AssertArgs) -> Result<(), Failur
 fn challenge(context: &mut Context, url: &str, broker_id: &str) -> Result<String, Failure> {
     let random: &mut dyn Random = &mut *context.random;
     let mut client = Client::connect(url, context.clock.clone(), random)?;
-    let response = fetch_challenge(&mut client, random)?;
+    let response = client.get("challenge", random)?;
     let answer = decode_challenge(&response)?;
     if answer.broker_id.as_str() != broker_id {
         return Err(Failure::failed(format!(
@@ -82,31 +82,6 @@ fn challenge(context: &mut Context, url: &str, broker_id: &str) -> Result<String
         )));
     }
     Ok(answer.cnonce.to_owned())
-}
-
-/// The payload of `/challenge`.
-pub(super) fn fetch_challenge(
-    client: &mut Client,
-    random: &mut dyn Random,
-) -> Result<Vec<u8>, Failure> {
-    let path = Path::new(["challenge"]).map_err(Failure::failed)?;
-    let request = Request {
-        code: Code::GET,
-        path: &path,
-        echo: None,
-        content_format: None,
-        accept: None,
-        payload: &[],
-    };
-    let response = client.ask(&request, random)?;
-    if response.code == Code::CONTENT {
-        Ok(response.payload)
-    } else {
-        Err(Failure::failed(format!(
-            "/challenge was answered {}",
-            response.code
-        )))
-    }
 }
 
 pub(super) fn decode_challenge(payload: &[u8]) -> Result<ChallengeAnswer<'_>, Failure> {

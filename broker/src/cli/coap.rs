@@ -89,6 +89,28 @@ impl Client {
         })
     }
 
+    /// Gets the payload of a resource that answers everybody.
+    pub(super) fn get(&mut self, name: &str, random: &mut dyn Random) -> Result<Vec<u8>, Failure> {
+        let path = Path::new([name]).map_err(Failure::failed)?;
+        let request = Request {
+            code: Code::GET,
+            path: &path,
+            echo: None,
+            content_format: None,
+            accept: None,
+            payload: &[],
+        };
+        let response = self.ask(&request, random)?;
+        if response.code == Code::CONTENT {
+            Ok(response.payload)
+        } else {
+            Err(Failure::failed(format!(
+                "/{name} was answered {}",
+                response.code
+            )))
+        }
+    }
+
     /// Asks and waits for the answer, at most about 90 seconds.
     pub(super) fn ask(
         &mut self,
@@ -405,16 +427,7 @@ mod tests {
         let url = format!("coap://{closed}");
         let mut client =
             Client::connect(&url, Arc::new(SystemClock::start()), &mut random).unwrap();
-        let path = Path::new(["keys"]).unwrap();
-        let request = Request {
-            code: Code::GET,
-            path: &path,
-            echo: None,
-            content_format: None,
-            accept: None,
-            payload: b"",
-        };
-        let refused = client.ask(&request, &mut random);
+        let refused = client.get("keys", &mut random);
         assert!(
             matches!(refused, Err(Failure::Told { message, .. }) if message.contains("nobody listens"))
         );

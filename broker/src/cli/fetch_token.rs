@@ -2,28 +2,24 @@
 
 use super::Context;
 use super::args::FetchTokenArgs;
-use super::assert::{decode_challenge, fetch_challenge};
+use super::assert::decode_challenge;
 use super::coap::{Client, Request, Response};
 use super::failure::Failure;
 use super::key;
 use crate::keys::read_key_file;
 use crate::rng::Random;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use keygate_protocol::cbor::Reader;
 use keygate_protocol::coap::{
     AwaitAnswer, Code, ContentFormat, Exchange, Path, Progress, Reply, Resend,
     SIGNED_PAYLOAD_LEN_MAX, TokenTrust, TokenWanted, Trust,
 };
-use keygate_protocol::cose;
+use keygate_protocol::cose::key_set;
 use keygate_protocol::crypto::{PublicKey, SoftwareSigner};
 use keygate_protocol::ident::Id;
 use keygate_protocol::scope::{Permissions, RULES_MAX, Rule, Scope};
 use keygate_protocol::sink::{CapacityError, Sink};
 use keygate_protocol::topic::TopicFilter;
 use serde::Serialize;
-
-/// Token keys that are taken from `/keys`.
-const TOKEN_KEYS_MAX: usize = 16;
 
 #[derive(Serialize)]
 struct Fetched<'a> {
@@ -103,7 +99,7 @@ fn broker_id(
     if let Some(id) = &args.broker_id {
         return Ok(id.clone());
     }
-    let payload = fetch_challenge(client, &mut *context.random)?;
+    let payload = client.get("challenge", &mut *context.random)?;
     let id = decode_challenge(&payload)?.broker_id.to_string();
     context.screen.note(format!(
         "taking the name `{id}` from the broker's own answer; pin it with --broker-id {id}"
@@ -116,7 +112,10 @@ fn shown_keys(context: &mut Context, client: &mut Client) -> Result<Vec<PublicKe
     context.screen.note(
         "no --broker-key: the token is checked against the keys that the broker itself shows, for which nobody vouches",
     );
-    token_keys(client, &mut *context.random)
+    let shown = client.get("keys", &mut *context.random)?;
+    let keys = key_set::decode(&shown)
+        .map_err(|error| Failure::failed(format!("/keys was answered with no key set: {error}")))?;
+    Ok(keys.to_vec())
 }
 
 fn print(
@@ -247,34 +246,6 @@ fn refused(error: &keygate_protocol::coap::Failure, id: Id<'_>) -> Failure {
         _ => String::new(),
     };
     Failure::failed(format!("no token: {error}{next}"))
-}
-
-/// The keys that `/keys` shows.
-fn token_keys(client: &mut Client, random: &mut dyn Random) -> Result<Vec<PublicKey>, Failure> {
-    let path = Path::new(["keys"]).map_err(Failure::failed)?;
-    let request = Request {
-        code: Code::GET,
-        path: &path,
-        echo: None,
-        content_format: None,
-        accept: None,
-        payload: &[],
-    };
-    let response = client.ask(&request, random)?;
-    if response.code != Code::CONTENT {
-        return Err(Failure::failed(format!(
-            "/keys was answered {}",
-            response.code
-        )));
-    }
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("/keys was answered with no key set: {error}"))
-    };
-    let mut reader = Reader::new(&response.payload);
-    let count = reader.array().map_err(|error| unreadable(&error))?;
-    (0..count.min(TOKEN_KEYS_MAX))
-        .map(|_| cose::key::read(&mut reader).map_err(|error| unreadable(&error)))
-        .collect()
 }
 
 /// `--scope` as AIF-MQTT.
