@@ -2,7 +2,7 @@
 use crate::telemetry::reason::RefusalReason;
 use keygate_protocol::ident::Id;
 use keygate_protocol::login::broker;
-use keygate_protocol::mqtt::{ConnectReturnCode, PacketType, ReasonCode, Sender};
+use keygate_protocol::mqtt::{ConnectReturnCode, ReasonCode};
 
 /// A refused login. The codes go to the peer, the rest to the audit log.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,15 +27,6 @@ impl Refusal {
             code,
             return_code: code.return_code(),
             identity: Id::new(claimed).ok().map(|id| id.as_str().into()),
-        }
-    }
-
-    /// For DISCONNECT, when re-authentication failed or rights have ended: not every code of CONNACK exists there.
-    #[must_use]
-    pub fn disconnect_code(&self) -> ReasonCode {
-        match self.code.is_allowed(PacketType::Disconnect, Sender::Server) {
-            true => self.code,
-            false => ReasonCode::NotAuthorized,
         }
     }
 

@@ -4,7 +4,7 @@ use crate::hub::Times;
 use crate::rng::Random;
 use crate::telemetry::Event;
 use keygate_protocol::mqtt::{
-    self, Connect, DecodeError, Frame, Packet, ReasonCode, Sender, Version,
+    self, Connect, DecodeError, Frame, Packet, PacketType, ReasonCode, Sender, Version,
 };
 use keygate_protocol::time::Millis;
 
@@ -197,21 +197,22 @@ pub(crate) fn decode_connect(raw: &[u8]) -> Option<Connect<'_>> {
     }
 }
 
-/// A CONNECT that cannot be read still tells which protocol its sender speaks: 3.1.1 has its own CONNACK.
+/// A CONNECT that cannot be read still tells which protocol its sender speaks: 3.1.1 has its own CONNACK, and none for
+/// what is malformed.
 fn refuse_malformed(frame: &Frame<'_>, error: DecodeError, out: &mut Vec<u8>) {
-    match (frame.header() >> 4, frame.body()) {
-        (1, [0, 4, b'M', b'Q', b'T', b'T', 5, ..]) => {
-            reply::refuse(Version::V5, error.reason_code(), out);
-        }
-        (1, [0, 4, b'M', b'Q', b'T', b'T', 4, ..])
-            if error.reason_code() == ReasonCode::MalformedPacket => {}
-        // A level that we do not speak: 3.1.1 clients understand return code 1, and so do later ones.
-        (1, [0, 4, b'M', b'Q', b'T', b'T', level, ..]) if *level > 5 => {
+    let code = error.reason_code();
+    match (Connect::claimed_version(frame), frame.body()) {
+        (Some(Version::V5), _) => reply::refuse(Version::V5, code, out),
+        (Some(Version::V311), _) => {}
+        (None, _) if frame.packet_type() != PacketType::Connect => {}
+        // Whatever comes after version 5 will know the form of its CONNACK.
+        (None, [0, 4, b'M', b'Q', b'T', b'T', 6..=u8::MAX, ..]) => {
             reply::refuse(Version::V5, ReasonCode::UnsupportedProtocolVersion, out);
         }
-        (1, _) if error.reason_code() == ReasonCode::UnsupportedProtocolVersion => {
-            reply::refuse(Version::V311, ReasonCode::UnsupportedProtocolVersion, out);
+        // Older clients understand return code 1.
+        (None, _) if code == ReasonCode::UnsupportedProtocolVersion => {
+            reply::refuse(Version::V311, code, out);
         }
-        _ => {}
+        (None, _) => {}
     }
 }

@@ -98,7 +98,7 @@ impl DataDir {
         }
     }
 
-    /// Opens a directory, initialising it first if it never was: what `serve` does.
+    /// Opens a directory, initialising it first if it never was: for a program that runs a broker of its own.
     ///
     /// # Errors
     /// Those of [`open`](Self::open), but for [`DataDirError::NotInitialised`].

@@ -38,12 +38,6 @@ impl Layout {
         self.root.join("identity.db")
     }
 
-    /// The audit trail.
-    #[must_use]
-    pub fn audit_log(&self) -> PathBuf {
-        self.root.join("audit.jsonl")
-    }
-
     /// The name of the admin socket, to be bound relative to [`root`](Self::root): absolute ones end at 107 bytes.
     #[must_use]
     pub fn admin_socket(&self) -> PathBuf {

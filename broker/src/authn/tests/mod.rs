@@ -9,7 +9,7 @@ use crate::identity::{DeviceKey, DeviceState, MemoryStore, NewDevice, Registry, 
 use crate::rng::SeededRandom;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use keygate_protocol::crypto::{PublicKey, Signable, Signer, SoftwareSigner};
-use keygate_protocol::mqtt::{Connect, ReasonCode, Version};
+use keygate_protocol::mqtt::{Connect, Version};
 use keygate_protocol::time::{Millis, UnixTime};
 use std::sync::Arc;
 
