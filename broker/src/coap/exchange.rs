@@ -5,8 +5,7 @@
 //! good whenever it is made; keys and links are read; and a token is a function of the signed request (`cti` from its
 //! hash, `iat` from its Echo), so a retransmission, a duplicate and a replay within the window all get the same token,
 //! byte for byte. A table would be memory that strangers fill, and it would hand out a token after its device was
-//! suspended. What changes something (`/enrol`, `/rotate`) is signed too and remembers the request's hash per identity,
-//! which outlives any message id.
+//! suspended. A resource that changes something would have to remember the hashes of its signed requests per identity.
 use super::message::{FormatError, Header, Kind, Request, reset};
 
 /// What to do with a datagram.
