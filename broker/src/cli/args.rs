@@ -176,7 +176,7 @@ pub(super) struct AddArgs {
 #[group(required = true, multiple = false)]
 pub(super) struct KeyArgs {
     /// Its Ed25519 public key as hex, PEM, OpenSSH or JWK; or a file with one, - is standard input
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub(super) public_key: Option<String>,
 
     /// Make a new key: the private half goes to this new file
@@ -274,7 +274,7 @@ pub(super) struct FetchTokenArgs {
     pub(super) broker_id: Option<String>,
 
     /// The broker's identity key, or a file with it: the answer must be signed by it; may be repeated (current and next)
-    #[arg(long = "broker-key", value_name = "KEY")]
+    #[arg(long = "broker-key", value_name = "KEY", allow_hyphen_values = true)]
     pub(super) broker_keys: Vec<String>,
 
     /// Whom the token is for. Default: the broker

@@ -1,7 +1,7 @@
 //! Public keys as they are given on the command line.
 
 use super::failure::Failure;
-use crate::identity::parse_public_key;
+use crate::identity::{PublicKeyError, parse_public_key};
 use keygate_protocol::crypto::PublicKey;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +13,13 @@ const TEXT_BYTES_MAX: u64 = 64 * 1024;
 /// A public key given as itself, as the file that holds it, or as `-`.
 pub(super) fn public_key(given: &str) -> Result<PublicKey, Failure> {
     let text = text_or_file(given)?;
-    parse_public_key(&text).map_err(|error| Failure::wrong_use(format!("public key: {error}")))
+    parse_public_key(&text).map_err(|error| match error {
+        // What was given may have been meant as the name of a file.
+        PublicKeyError::Unrecognised if text == given => Failure::wrong_use(format!(
+            "public key: no file has this name, and it is {error}"
+        )),
+        error => Failure::wrong_use(format!("public key: {error}")),
+    })
 }
 
 /// The text itself, unless a file has that name; `-` is standard input.

@@ -46,28 +46,43 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: clap knows where each goes.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // What was wrong may stand before `--json`: nothing is parsed to ask.
+            if std::env::args_os().any(|arg| arg == "--json") {
+                let text = error.render().to_string();
+                let message = text.trim_start_matches("error: ").trim_end();
+                tell(true, Kind::WrongUse, message);
+            } else {
+                let _ = error.print();
+            }
+            return ExitCode::from(2);
         }
     };
     let json = cli.json;
     match run(cli) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Told { kind, message }) => {
-            let mut stderr = std::io::stderr().lock();
-            // If not even standard error works, the exit code has to do.
-            let _ = if json {
-                let error = serde_json::json!({"error": {"kind": kind, "message": message}});
-                writeln!(stderr, "{error}")
-            } else {
-                writeln!(stderr, "keygate: {message}")
-            };
+            tell(json, kind, &message);
             match kind {
                 Kind::Failed => ExitCode::from(1),
                 Kind::WrongUse => ExitCode::from(2),
             }
         }
     }
+}
+
+/// Prints an error. If not even standard error works, the exit code has to do.
+fn tell(json: bool, kind: Kind, message: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = if json {
+        let error = serde_json::json!({"error": {"kind": kind, "message": message}});
+        writeln!(stderr, "{error}")
+    } else {
+        writeln!(stderr, "keygate: {message}")
+    };
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

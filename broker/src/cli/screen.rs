@@ -55,7 +55,13 @@ impl Screen {
     /// Tells the person at the terminal something beside the result, on standard error.
     pub(super) fn note(&self, text: impl fmt::Display) {
         // Nobody may be there to read it.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let mut stderr = io::stderr().lock();
+        let _ = if self.json {
+            let note = serde_json::json!({"note": text.to_string()});
+            writeln!(stderr, "{note}")
+        } else {
+            writeln!(stderr, "{text}")
+        };
     }
 
     /// Shows how far something is, on one line that is written again and again; only to a terminal.

@@ -74,9 +74,14 @@ fn json_problem(error: &serde_json::Error) -> LineProblem {
     let what = text
         .rsplit_once(" at line ")
         .map_or(&*text, |(what, _)| what);
+    let not_json = match error.classify() {
+        serde_json::error::Category::Data => "",
+        _ => "not JSON: ",
+    };
     LineProblem::Json {
-        what: what
+        what: not_json
             .chars()
+            .chain(what.chars())
             .flat_map(char::escape_debug)
             .take(200)
             .collect(),

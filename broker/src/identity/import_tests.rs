@@ -110,7 +110,7 @@ fn one_bad_line_refuses_the_file_and_every_bad_line_is_named() {
              `attributes`, `via` (column 102)",
             "line 4: duplicate attribute `a` (column 124)",
             "line 5: role `a b` is not a valid name: 1-64 of A-Z a-z 0-9 . _ - : and the first a letter or digit",
-            "line 6: expected ident (column 2)",
+            "line 6: not JSON: expected ident (column 2)",
             "line 7: public_key: this is an RSA key; Keygate takes Ed25519 keys",
             "line 8: `taken` is enrolled already (active)",
             &format!(

@@ -25,6 +25,16 @@ fn wrong_use_is_2_and_what_cannot_be_done_is_1() {
             2,
             "public key",
         ),
+        (
+            &["device", "add", "dev2", "--public-key", "/nowhere.pub"],
+            2,
+            "no file has this name",
+        ),
+        (
+            &["--json", "nonsense"],
+            2,
+            r#"{"error":{"kind":"wrong_use","message":"unrecognized"#,
+        ),
         (&["serve", "--mqtt", "1883"], 2, "127.0.0.1:1883"),
         (&["serve", "--coap", "0.0.0.0:0"], 2, "--allow-plain"),
         (&["serve", "--config", &bad], 2, "did you mean `mqtt`?"),
