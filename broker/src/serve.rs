@@ -219,15 +219,7 @@ impl Running {
             let own = own.into_iter().collect();
             let peers = self.shards.clone();
             let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
-            let shard = ShardLoop::new(
-                Shard::new(setup),
-                poll,
-                inbox,
-                peers,
-                own,
-                clock,
-                audit,
-            )?;
+            let shard = ShardLoop::new(Shard::new(setup), poll, inbox, peers, own, clock, audit)?;
             let run = move || {
                 if let Err(error) = shard.run() {
                     tracing::error!(shard = id, %error, "a shard has ended");

@@ -13,7 +13,6 @@
     clippy::panic,
     reason = "a test says what it expects by failing"
 )]
-
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test")]
 
 mod broker;
