@@ -67,6 +67,8 @@ struct Socket {
     queued: bool,
     writing: bool,
     finishing: bool,
+    /// The peer has ended its half, or the connection broke: its last bytes are read to the end.
+    ending: bool,
 }
 
 struct Accepting {
@@ -186,7 +188,12 @@ impl ShardLoop {
                 {
                     self.flush(key);
                 }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                if event.is_read_closed() || event.is_error() {
+                    if let Some(socket) = self.sockets.get_mut(key) {
+                        socket.ending = true;
+                    }
+                    self.queue_read(key);
+                } else if event.is_readable() {
                     self.queue_read(key);
                 }
             }
@@ -285,6 +292,7 @@ impl ShardLoop {
                 queued: false,
                 writing: false,
                 finishing: false,
+                ending: false,
             },
         );
         if let Err(error) = registered {
@@ -364,6 +372,7 @@ impl ShardLoop {
                 Err(_) => {
                     // Broken: reading will say so.
                     self.out.release(key);
+                    socket.ending = true;
                     return self.queue_read(key);
                 }
             }
@@ -461,8 +470,9 @@ impl Ready<'_> {
             socket.queued = false;
             match socket.stream.read(self.scratch) {
                 Ok(count) => {
-                    // A short read has emptied the socket: what comes later comes with a new event.
-                    if count == self.scratch.len() {
+                    // A short read has emptied the socket: what comes later comes with a new event. But the end of the
+                    // stream may have come with the same event as its last bytes, and then no other follows.
+                    if count == self.scratch.len() || (socket.ending && count > 0) {
                         socket.queued = true;
                         self.readable.push_back(key);
                     }
