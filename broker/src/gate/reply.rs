@@ -3,8 +3,8 @@ use crate::authn::Refusal;
 use crate::hub::wire::put;
 use crate::limits::Limits;
 use keygate_protocol::mqtt::{
-    Ack, AckKind, Auth, Connack, Connect, Disconnect, PacketId, Qos, ReasonCode, Suback, Unsuback,
-    Version,
+    Ack, AckKind, Auth, Connack, Connect, Disconnect, PacketId, PacketType, Qos, ReasonCode,
+    Sender, Suback, Unsuback, Version,
 };
 
 /// The session is open. Says honestly what is not there yet (MQTT 5 §3.2.2.3).
@@ -27,8 +27,13 @@ pub(crate) fn accept(
     put(out, |wire| connack.encode(connect.version, wire));
 }
 
-/// The connection is refused with this code, or with its 3.1.1 equivalent.
+/// The connection is refused with this code, or with its 3.1.1 equivalent. Not every code of a broken rule exists in
+/// CONNACK (0x94 does not, MQTT 5 §3.2.2.2): the client hears of a protocol error then.
 pub(crate) fn refuse(version: Version, code: ReasonCode, out: &mut Vec<u8>) {
+    let code = match code.is_allowed(PacketType::Connack, Sender::Server) {
+        true => code,
+        false => ReasonCode::ProtocolError,
+    };
     put(out, |wire| Connack::new(false, code).encode(version, wire));
 }
 
