@@ -1,0 +1,25 @@
+//! What must be refused: with the right code on the wire, a line in the audit trail, and nothing changed.
+//!
+//! | module | who tries what |
+//! |---|---|
+//! | `logins` | `kg-ed25519`: strangers, wrong keys, proofs that were made for something else |
+//! | `assertions` | passwords that are old, reused, of another kind, for somebody else |
+//! | `rights` | publish, subscribe, will, retain, response topics outside of one's own |
+//! | `tokens` | token requests over CoAP without Echo, with a stale one, from elsewhere |
+//! | `takeover` | other people's sessions |
+//! | `malformed` | every case of `protocol/vectors/mqtt-wire-cases.json`, before and after the login |
+//! | `exhaustion` | silence, slowness, size |
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+mod assertions;
+mod exhaustion;
+mod logins;
+mod malformed;
+mod rights;
+mod takeover;
+mod tokens;

@@ -1,0 +1,54 @@
+//! Clients that we did not write. A tool that is missing fails the test: a proof that was skipped is none.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests live one level below the root")
+        .into()
+}
+
+/// A script of `tests/interop/`, ready for its arguments.
+///
+/// The interpreter is `.venv/bin/python` of the repository or, where there is none, the one that `KEYGATE_PYTHON` names.
+///
+/// # Panics
+/// When there is neither: the message says how to install it.
+#[must_use]
+#[track_caller]
+pub fn python(script: &str) -> Command {
+    let root = repository();
+    let own = root.join(".venv/bin/python");
+    let interpreter = match std::env::var_os("KEYGATE_PYTHON") {
+        _ if own.exists() => own,
+        Some(named) => named.into(),
+        None => panic!(
+            "no Python for the interop tests. Run `python3 -m venv .venv && .venv/bin/pip install -r \
+             tests/interop/requirements.txt` in the root of the repository (`.ci/run` does), or name an interpreter \
+             with these packages in KEYGATE_PYTHON"
+        ),
+    };
+    let mut command = Command::new(interpreter);
+    command.arg(root.join("tests/interop").join(script));
+    command
+}
+
+/// A program that has to be installed.
+///
+/// # Panics
+/// When it is not: the message says how to install it.
+#[must_use]
+#[track_caller]
+pub fn installed(name: &str, package: &str) -> Command {
+    let on_path = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+    });
+    assert!(
+        on_path,
+        "`{name}` is not installed: `apt-get install {package}` (`.ci/run` does)"
+    );
+    Command::new(name)
+}
