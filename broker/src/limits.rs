@@ -61,11 +61,13 @@ limits! {
     /// Of them, with a wildcard: each costs every published topic a look.
     wildcard_subscriptions: usize = 32, 1usize..=1_000_000usize;
     /// Levels of a topic name or filter: matching costs by levels.
-    topic_levels: usize = 32, 2usize..=128usize;
+    topic_levels: usize = 32, 2usize..=32usize;
     /// Retained messages in all.
     retained_messages: usize = 1_000_000, 0usize..=100_000_000usize;
     /// Bytes of retained messages in all.
     retained_bytes: usize = 268_435_456, 0usize..=17_179_869_184usize;
+    /// Retained messages that share their first two levels (`devices/dev-1`): what one device can take of the whole.
+    retained_branch: usize = 10_000, 1usize..=100_000_000usize;
     /// Retained topics that one subscription looks at in one turn; the rest comes in later turns.
     retained_scan: usize = 256, 1usize..=65_536usize;
     /// Mail in a shard's inbox. When full, the sender stops reading publishers until there is room.
@@ -78,6 +80,11 @@ limits! {
     turn_proofs: usize = 32, 1usize..=1_024usize;
     /// Seconds after which every session ends and must log in again; 0 is never.
     session_s: u64 = 0, 0u64..=315_360_000u64;
+    /// Events a second about peers that proved nothing, a shard, after a burst of a hundred times as many. The rest is
+    /// counted in the trail: whoever is refused on purpose must not roll it over.
+    unproven_events_s: u32 = 5, 1u32..=10_000u32;
+    /// Refused rights a second of one session that are recorded, after a burst of a hundred times as many.
+    denied_events_s: u32 = 1, 1u32..=10_000u32;
     /// Audit events that wait for the writer. What does not fit is counted and the count is recorded.
     audit_ring: usize = 16_384, 16usize..=1_048_576usize;
 }

@@ -5,11 +5,12 @@ use super::Established;
 use crate::authn::Refusal;
 use crate::authz::{Denied, DeniedCause};
 use crate::hub::{Cause, Session, Times};
-use crate::shard::ListenerId;
+use crate::shard::{EVENT_BURST_S, ListenerId, Outbox};
 use crate::telemetry::event::{
     DisconnectCause, Event, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
     peer_text,
 };
+use crate::telemetry::ration::Rationed;
 use crate::telemetry::reason::{Method, RefusalReason};
 use keygate_protocol::ident::KeyId;
 use keygate_protocol::login::METHOD;
@@ -237,8 +238,29 @@ impl Source {
 }
 
 impl Established<'_> {
+    /// Records that a right was refused, as far as this session may fill the trail with it.
+    pub(super) fn record_denial(
+        &self,
+        action: RightAction,
+        topic: &str,
+        denied: &Denied,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.hub.session(self.key) else {
+            return;
+        };
+        let per_s = self.gate.limits.denied_events_s;
+        let burst = per_s.saturating_mul(EVENT_BURST_S);
+        let mut ration = session.denials.get();
+        let rationed = ration.take(burst, per_s, self.times.now);
+        session.denials.set(ration);
+        if rationed != Rationed::HoldBack {
+            out.record(self.refused_right(action, topic, denied), rationed);
+        }
+    }
+
     /// A right was refused in this session.
-    pub(super) fn refused_right(&self, action: RightAction, topic: &str, denied: &Denied) -> Event {
+    fn refused_right(&self, action: RightAction, topic: &str, denied: &Denied) -> Event {
         let session = self.hub.session(self.key);
         let kind = EventKind::Right {
             action,

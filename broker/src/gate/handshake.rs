@@ -12,6 +12,8 @@ use keygate_protocol::time::Millis;
 #[derive(Debug)]
 pub(crate) struct Handshake {
     pub(crate) deadline: Millis,
+    /// Whether the shard has it in its line of logins.
+    pub(crate) queued: bool,
     stage: Stage,
 }
 
@@ -47,6 +49,7 @@ impl Handshake {
     pub(crate) fn new(deadline: Millis) -> Self {
         Self {
             deadline,
+            queued: false,
             stage: Stage::AwaitConnect,
         }
     }

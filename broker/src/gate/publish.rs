@@ -50,15 +50,13 @@ fn permit(
             } else {
                 RightAction::Publish
             };
-            out.events
-                .push(session.refused_right(action, publish.topic, &denied));
+            session.record_denial(action, publish.topic, &denied, out);
             ReasonCode::NotAuthorized
         })?;
     if let Some(answer) = publish.properties.response_topic {
         let name = TopicName::new(answer).map_err(|_| ReasonCode::TopicNameInvalid)?;
         let _readable = policy.receive(principal, name).map_err(|denied| {
-            out.events
-                .push(session.refused_right(RightAction::ResponseTopic, answer, &denied));
+            session.record_denial(RightAction::ResponseTopic, answer, &denied, out);
             ReasonCode::NotAuthorized
         })?;
     }

@@ -86,8 +86,7 @@ fn permit(
             } else {
                 RightAction::Subscribe
             };
-            out.events
-                .push(session.refused_right(action, filter.as_str(), &denied));
+            session.record_denial(action, filter.as_str(), &denied, out);
             ReasonCode::NotAuthorized
         })
 }

@@ -71,11 +71,7 @@ impl Hub {
             });
         }
         retained
-            .set(
-                Arc::clone(message),
-                limits.retained_messages,
-                limits.retained_bytes,
-            )
+            .set(Arc::clone(message), limits)
             .map_err(|_| PublishError::RetainedFull)?;
         // Submitted under the lock, so that the log has the changes of one topic in the order of the table.
         Ok(self

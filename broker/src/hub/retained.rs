@@ -3,6 +3,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Message;
+use crate::limits::Limits;
 use keygate_protocol::topic::{self, TopicFilter, TopicName};
 
 /// The newest retained message of every topic, for all shards, ordered by topic so that a subscription can walk its
@@ -10,10 +11,12 @@ use keygate_protocol::topic::{self, TopicFilter, TopicName};
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     by_topic: BTreeMap<Box<str>, Arc<Message>>,
+    /// How many there are in each branch. Ordered, so that no hasher needs a seed.
+    branches: BTreeMap<Box<str>, usize>,
     bytes: usize,
 }
 
-/// The store of retained messages is full (`retained_messages`, `retained_bytes`).
+/// The store of retained messages is full (`retained_messages`, `retained_branch`, `retained_bytes`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Full;
 
@@ -24,32 +27,51 @@ impl Retained {
     }
 
     /// Makes this message the retained one of its topic.
-    pub(crate) fn set(
-        &mut self,
-        message: Arc<Message>,
-        count_max: usize,
-        bytes_max: usize,
-    ) -> Result<(), Full> {
-        let old = self
-            .by_topic
-            .get(message.topic())
-            .map_or(0, |old| old.size());
-        let fresh = old == 0;
-        if self.bytes - old + message.size() > bytes_max
-            || (fresh && self.by_topic.len() >= count_max)
-        {
+    pub(crate) fn set(&mut self, message: Arc<Message>, limits: &Limits) -> Result<(), Full> {
+        let topic = message.topic();
+        let old = self.by_topic.get(topic).map(|old| cost(old));
+        let bytes = self.bytes - old.unwrap_or(0) + cost(&message);
+        let in_branch = self.branches.get(branch(topic)).copied().unwrap_or(0);
+        let has_room = old.is_some()
+            || (self.by_topic.len() < limits.retained_messages
+                && in_branch < limits.retained_branch);
+        if bytes > limits.retained_bytes || !has_room {
             return Err(Full);
         }
-        self.bytes = self.bytes - old + message.size();
-        self.by_topic.insert(message.topic().into(), message);
+        if old.is_none() {
+            self.branches.insert(branch(topic).into(), in_branch + 1);
+        }
+        self.bytes = bytes;
+        self.by_topic.insert(topic.into(), message);
         Ok(())
     }
 
     /// Removes the topic's retained message. Says whether there was one.
     pub(crate) fn forget(&mut self, topic: &str) -> bool {
-        let old = self.by_topic.remove(topic);
-        self.bytes -= old.as_ref().map_or(0, |old| old.size());
-        old.is_some()
+        let Some(old) = self.by_topic.remove(topic) else {
+            return false;
+        };
+        self.bytes -= cost(&old);
+        if let Some(count) = self.branches.get_mut(branch(topic)) {
+            *count -= 1;
+            if *count == 0 {
+                self.branches.remove(branch(topic));
+            }
+        }
+        true
+    }
+}
+
+/// Bytes that a retained message holds: itself, and its topic again as key.
+fn cost(message: &Message) -> usize {
+    message.size() + message.topic().len()
+}
+
+/// The first two levels of a topic: a device's own tree, or a group's.
+fn branch(topic: &str) -> &str {
+    match topic.match_indices('/').nth(1) {
+        Some((end, _)) => &topic[..end],
+        None => topic,
     }
 }
 
@@ -133,7 +155,9 @@ mod tests {
     fn store(topics: &[&str]) -> Retained {
         let mut retained = Retained::default();
         for topic in topics {
-            retained.set(message(topic, b"x"), 100, 10_000).unwrap();
+            retained
+                .set(message(topic, b"x"), &Limits::default())
+                .unwrap();
         }
         retained
     }
@@ -176,12 +200,36 @@ mod tests {
 
     #[test]
     fn a_full_store_refuses_a_new_topic_and_takes_a_smaller_message_for_an_old_one() {
+        let limits = Limits {
+            retained_messages: 1,
+            retained_bytes: 250,
+            ..Limits::default()
+        };
         let mut retained = Retained::default();
-        retained.set(message("a", b"12345"), 1, 100).unwrap();
-        assert_eq!(retained.set(message("b", b"1"), 1, 100), Err(Full));
-        assert_eq!(retained.set(message("a", b"1"), 1, 100), Ok(()));
-        assert_eq!(retained.set(message("a", &[0; 200]), 1, 100), Err(Full));
+        retained.set(message("a", b"12345"), &limits).unwrap();
+        assert_eq!(retained.set(message("b", b"1"), &limits), Err(Full));
+        assert_eq!(retained.set(message("a", b"1"), &limits), Ok(()));
+        assert_eq!(retained.set(message("a", &[0; 300]), &limits), Err(Full));
         assert!(retained.forget("a"));
         assert_eq!((retained.len(), retained.bytes), (0, 0));
+    }
+
+    #[test]
+    fn one_branch_cannot_take_the_room_of_the_others() {
+        let limits = Limits {
+            retained_branch: 2,
+            ..Limits::default()
+        };
+        let mut retained = Retained::default();
+        for topic in ["devices/a/1", "devices/a/2", "devices/b/1"] {
+            retained.set(message(topic, b"x"), &limits).unwrap();
+        }
+        assert_eq!(
+            retained.set(message("devices/a/3", b"x"), &limits),
+            Err(Full)
+        );
+        assert_eq!(retained.set(message("devices/a/2", b"y"), &limits), Ok(()));
+        assert!(retained.forget("devices/a/1"));
+        assert_eq!(retained.set(message("devices/a/3", b"x"), &limits), Ok(()));
     }
 }

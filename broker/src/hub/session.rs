@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use super::{Message, SessionKey};
 use crate::authn::{PendingProof, Principal};
 use crate::authz::Permit;
 use crate::shard::ConnKey;
+use crate::telemetry::ration::Ration;
 use keygate_protocol::mqtt::{PacketId, Qos, ReasonCode, Version};
 
 /// One client's session: who it is, what it subscribes to, and what is on its way to it.
@@ -30,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) congested: bool,
     /// A re-authentication that waits for its proof.
     pub(crate) reauthentication: Option<Box<PendingProof>>,
+    /// How many refused rights of it are recorded.
+    pub(crate) denials: Cell<Ration>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) will: Option<Box<Will>>,
     flow: Option<Box<Flow>>,
@@ -99,6 +103,7 @@ impl Session {
             next_packet_id: 0,
             congested: false,
             reauthentication: None,
+            denials: Cell::default(),
             subscriptions: Vec::new(),
             will,
             flow: None,

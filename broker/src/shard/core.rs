@@ -4,11 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::login::{Handshake, Moving};
+use super::outbox::EVENT_BURST_S;
 use super::wheel::Wheel;
 use super::{Close, Conn, ConnKey, ListenerId, Mail, Outbox, ShardId, State};
 use crate::gate::{self, Gate};
 use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
 use crate::rng::Random;
+use crate::telemetry::Event;
+use crate::telemetry::ration::Ration;
 use keygate_protocol::mqtt;
 use keygate_protocol::time::Millis;
 use slotmap::SlotMap;
@@ -78,6 +81,8 @@ pub struct Shard {
     due: Vec<ConnKey>,
     next_number: u64,
     pub(super) stopping: bool,
+    /// How much peers that proved nothing may write into the audit trail.
+    unproven_events: Ration,
 }
 
 impl Shard {
@@ -108,6 +113,7 @@ impl Shard {
             due: Vec::new(),
             next_number: 0,
             stopping: false,
+            unproven_events: Ration::default(),
         }
     }
 
@@ -285,7 +291,7 @@ impl Shard {
         };
         match &mut conn.state {
             State::Leaving { .. } => {}
-            State::Handshake(_) => {
+            State::Handshake(handshake) => {
                 // Whoever sends more than a login takes is cut off before it is looked at.
                 let room = self
                     .gate
@@ -296,7 +302,7 @@ impl Shard {
                 conn.partial.extend_from_slice(&bytes[..taken]);
                 if taken < bytes.len() {
                     self.refuse_flood(key, times, out);
-                } else {
+                } else if !std::mem::replace(&mut handshake.queued, true) {
                     self.logins.push_back(key);
                 }
             }
@@ -382,6 +388,13 @@ impl Shard {
         conn.state = State::Leaving { until };
         self.fine.insert(key, until);
         out.close(key, Close::Linger);
+    }
+
+    /// Records what a peer that proved nothing did, as far as such peers may fill the trail.
+    pub(super) fn record_unproven(&mut self, event: Event, times: Times, out: &mut Outbox) {
+        let per_s = self.gate.limits.unproven_events_s;
+        let burst = per_s.saturating_mul(EVENT_BURST_S);
+        out.record(event, self.unproven_events.take(burst, per_s, times.now));
     }
 
     /// Forgets a connection.

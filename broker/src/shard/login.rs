@@ -46,15 +46,16 @@ impl Shard {
             let State::Handshake(handshake) = &mut conn.state else {
                 return;
             };
+            handshake.queued = false;
             let limit = u32::try_from(self.gate.limits.pre_auth_bytes).unwrap_or(u32::MAX);
             let frame = match mqtt::frame(&conn.partial, limit) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(error) => {
-                    out.events.push(source.malformed(error, times));
                     if let Some(version) = handshake.version() {
                         gate::refuse(version, error.reason_code(), out.to(key));
                     }
+                    self.record_unproven(source.malformed(error, times), times, out);
                     return self.leave(key, times, out);
                 }
             };
@@ -72,7 +73,7 @@ impl Shard {
                 Step::Wait => {}
                 Step::Admit(admission) => return self.admit(key, *admission, times, out),
                 Step::Refuse(event) => {
-                    out.events.push(*event);
+                    self.record_unproven(*event, times, out);
                     return self.leave(key, times, out);
                 }
             }
@@ -216,7 +217,7 @@ impl Shard {
         {
             gate::refuse(version, mqtt::ReasonCode::PacketTooLarge, out.to(key));
         }
-        out.events.push(source.flood(times));
+        self.record_unproven(source.flood(times), times, out);
         self.leave(key, times, out);
     }
 
@@ -229,8 +230,10 @@ impl Shard {
         let State::Handshake(handshake) = &conn.state else {
             return;
         };
-        out.events.push(handshake.timed_out(&source, times));
-        if let Some(version @ Version::V5) = handshake.version() {
+        let event = handshake.timed_out(&source, times);
+        let version = handshake.version();
+        self.record_unproven(event, times, out);
+        if let Some(version @ Version::V5) = version {
             gate::refuse(version, mqtt::ReasonCode::NotAuthorized, out.to(key));
             return self.leave(key, times, out);
         }

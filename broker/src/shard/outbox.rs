@@ -1,5 +1,6 @@
 use super::{ConnKey, Mail, Moving, ShardId};
-use crate::telemetry::Event;
+use crate::telemetry::ration::Rationed;
+use crate::telemetry::{Event, EventKind};
 use slotmap::Key;
 
 /// What one turn wants done: bytes to write, connections to close, mail for other shards, events for the audit log.
@@ -51,6 +52,8 @@ pub enum Wrote {
     Part,
 }
 
+/// A ration's burst, in seconds of its rate.
+pub(crate) const EVENT_BURST_S: u32 = 100;
 /// A buffer larger than this is not kept in the pool.
 const POOLED_BYTES: usize = 8_192;
 /// Buffers kept in the pool.
@@ -147,6 +150,23 @@ impl Outbox {
             self.dirty.retain(|&dirty| dirty as usize != at);
         }
         self.free.push(at as u32);
+    }
+
+    /// Records an event as its source's ration allows.
+    pub(crate) fn record(&mut self, event: Event, rationed: Rationed) {
+        let Rationed::Record { held_back } = rationed else {
+            return;
+        };
+        if held_back > 0 {
+            let kind = EventKind::Lost {
+                count: u64::from(held_back),
+            };
+            self.events.push(Event {
+                wall: event.wall,
+                kind,
+            });
+        }
+        self.events.push(event);
     }
 
     /// Closes a connection when its bytes are out.

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod event;
 pub mod log;
+pub mod ration;
 pub mod reason;
 pub mod trail;
 

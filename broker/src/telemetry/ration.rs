@@ -1,0 +1,62 @@
+//! How much of the audit trail one source may fill.
+
+use keygate_protocol::time::Millis;
+
+/// A burst that drains with time: whoever uses it up is counted instead of recorded, so that nobody rolls the trail over
+/// or fills the ring by being refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ration {
+    used: u32,
+    held_back: u32,
+    at: Millis,
+}
+
+/// What to do with one more event.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rationed {
+    /// Record it, and before it how many were held back.
+    Record {
+        /// Events that were counted only, since the last one that was recorded.
+        held_back: u32,
+    },
+    /// Count it only.
+    HoldBack,
+}
+
+impl Ration {
+    /// Asks for one event, of `burst` at once and `per_s` in the long run.
+    pub fn take(&mut self, burst: u32, per_s: u32, now: Millis) -> Rationed {
+        let drained = now.since(self.at) * u64::from(per_s) / 1_000;
+        if drained > 0 {
+            self.used = self
+                .used
+                .saturating_sub(u32::try_from(drained).unwrap_or(u32::MAX));
+            self.at = now;
+        }
+        if self.used >= burst {
+            self.held_back = self.held_back.saturating_add(1);
+            return Rationed::HoldBack;
+        }
+        self.used += 1;
+        Rationed::Record {
+            held_back: std::mem::take(&mut self.held_back),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_then_one_by_one_with_the_count_of_the_rest() {
+        let mut ration = Ration::default();
+        let mut take = |ms| ration.take(2, 1, Millis(ms));
+        assert_eq!(take(5_000), Rationed::Record { held_back: 0 });
+        assert_eq!(take(5_000), Rationed::Record { held_back: 0 });
+        assert_eq!(take(5_000), Rationed::HoldBack);
+        assert_eq!(take(5_900), Rationed::HoldBack);
+        assert_eq!(take(6_000), Rationed::Record { held_back: 2 });
+        assert_eq!(take(6_500), Rationed::HoldBack);
+    }
+}
