@@ -60,6 +60,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "shard::Mail",
             "shard::Outbox",
             "shard::ShardId",
+            "telemetry::ration",
         ],
     ),
     ("identity", &["rng"]),

@@ -5,12 +5,12 @@ use super::Established;
 use crate::authn::Refusal;
 use crate::authz::{Denied, DeniedCause};
 use crate::hub::{Cause, Session, Times};
-use crate::shard::{EVENT_BURST_S, ListenerId, Outbox};
+use crate::shard::{ListenerId, Outbox};
 use crate::telemetry::event::{
     DisconnectCause, Event, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
     peer_text,
 };
-use crate::telemetry::ration::Rationed;
+use crate::telemetry::ration::{EVENT_BURST_S, Rationed};
 use crate::telemetry::reason::{Method, RefusalReason};
 use keygate_protocol::ident::KeyId;
 use keygate_protocol::login::METHOD;

@@ -4,14 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::login::{Handshake, Moving};
-use super::outbox::EVENT_BURST_S;
 use super::wheel::Wheel;
 use super::{Close, Conn, ConnKey, ListenerId, Mail, Outbox, ShardId, State};
 use crate::gate::{self, Gate};
 use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
 use crate::rng::Random;
 use crate::telemetry::Event;
-use crate::telemetry::ration::Ration;
+use crate::telemetry::ration::{EVENT_BURST_S, Ration};
 use keygate_protocol::mqtt;
 use keygate_protocol::time::Millis;
 use slotmap::SlotMap;

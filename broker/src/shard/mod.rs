@@ -21,7 +21,6 @@ pub use self::core::{Input, Inputs, Shard, ShardSetup};
 pub use conn::ListenerId;
 pub(crate) use conn::{Conn, State};
 pub use login::Moving;
-pub(crate) use outbox::EVENT_BURST_S;
 pub use outbox::{Close, Outbox, Wrote};
 pub(crate) use postage::{Parcel, Postage};
 

@@ -52,8 +52,6 @@ pub enum Wrote {
     Part,
 }
 
-/// A ration's burst, in seconds of its rate.
-pub(crate) const EVENT_BURST_S: u32 = 100;
 /// A buffer larger than this is not kept in the pool.
 const POOLED_BYTES: usize = 8_192;
 /// Buffers kept in the pool.

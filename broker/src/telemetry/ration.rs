@@ -2,6 +2,9 @@
 
 use keygate_protocol::time::Millis;
 
+/// A ration's burst, in seconds of its rate.
+pub(crate) const EVENT_BURST_S: u32 = 100;
+
 /// A burst that drains with time: whoever uses it up is counted instead of recorded, so that nobody rolls the trail over
 /// or fills the ring by being refused.
 #[derive(Clone, Copy, Debug, Default)]
