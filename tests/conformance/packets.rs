@@ -346,3 +346,23 @@ fn a_clients_receive_maximum_is_obeyed() {
     }
     assert_eq!(seen, [0, 1, 2, 3, 4]);
 }
+
+/// MQTT 5 §3.9.3: 0x97 for more subscriptions than a session may have; those that it has go on.
+#[test]
+fn subscriptions_are_bounded() {
+    let broker = Broker::with("[limits]\nsubscriptions = 4\nwildcard_subscriptions = 2\n");
+    let device = Device::new("dev-1");
+    broker.enrol([&device]);
+    let mut client = broker.log_in(&device);
+    let mut codes = Vec::new();
+    for rest in ["a/#", "b/#", "c/#", "a", "b", "c"] {
+        codes.push(client.subscribe(&own(rest), Qos::AtMostOnce));
+    }
+    assert_eq!(codes, [0, 0, 0x97, 0, 0, 0x97]);
+    // The same filter again is no further one, and what was given up makes room.
+    assert_eq!(client.subscribe(&own("a"), Qos::AtMostOnce), 0);
+    client.unsubscribe(&own("b"));
+    assert_eq!(client.subscribe(&own("c"), Qos::AtLeastOnce), 1);
+    client.must_publish(&own("c"), b"x");
+    client.must_receive(&own("c"), b"x");
+}

@@ -94,6 +94,26 @@ fn suspension_locks_out_until_resumed() {
 }
 
 #[test]
+fn a_login_that_races_with_its_revocation_does_not_stay() {
+    let broker = Broker::with("shards = 3\n");
+    for number in 0..40 {
+        let device = Device::new(&format!("dev-{number}"));
+        broker.enrol([&device]);
+        let tried = std::thread::scope(|scope| {
+            let asked = Asked::by(&device.id);
+            let (broker, device) = (&broker, &device);
+            let login = scope.spawn(move || broker.try_log_in(device, &asked));
+            broker.transition(device, Transition::Revoke);
+            login.join().unwrap()
+        });
+        match tried {
+            Ok(mut session) => assert_eq!(session.end(), Some(0x98)),
+            Err(code) => assert!([Some(0x87), Some(0x98)].contains(&code), "{code:02x?}"),
+        }
+    }
+}
+
+#[test]
 fn a_fleet_is_disconnected_within_the_second() {
     const DEVICES: usize = 100;
     let broker = Broker::start();

@@ -9,6 +9,7 @@ use keygate_tests::broker::Broker;
 use keygate_tests::clock::Stopwatch;
 use keygate_tests::device::{Asked, Device, WillWanted, open_of};
 use keygate_tests::session::Client;
+use keygate_tests::wire::Heard;
 
 /// A reader of the group, and a device that leaves a will in it.
 fn stage(broker: &Broker) -> (Client, Device, Asked) {
@@ -145,6 +146,40 @@ fn the_same_device_takes_its_session_over() {
     let mut fourth = broker.log_in(&device);
     assert_eq!(third.end(), None, "3.1.1 has no DISCONNECT from a server");
     fourth.must_stand();
+}
+
+#[test]
+fn of_many_logins_at_once_one_stands() {
+    let broker = Broker::with("shards = 3\n");
+    let device = Device::new("dev-1");
+    broker.enrol([&device]);
+    for _ in 0..5 {
+        let mut sessions: Vec<Client> = std::thread::scope(|scope| {
+            let logins: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| broker.log_in(&device)))
+                .collect();
+            logins
+                .into_iter()
+                .map(|login| login.join().unwrap())
+                .collect()
+        });
+        // A ping shows who is left: it comes back, or the takeover does.
+        let mut standing = 0;
+        for session in &mut sessions {
+            session.wire.send(&Packet::Pingreq);
+            let Heard::Packet(got) = session.wire.hear() else {
+                panic!("closed without a reason");
+            };
+            match got.packet() {
+                Packet::Pingresp => standing += 1,
+                Packet::Disconnect(disconnect) => {
+                    assert_eq!(disconnect.code, ReasonCode::SessionTakenOver);
+                }
+                other => panic!("did not expect {other:?}"),
+            }
+        }
+        assert_eq!(standing, 1);
+    }
 }
 
 #[test]

@@ -278,4 +278,8 @@ fn unread_answers_do_not_pile_up() {
     let grown = broker.resident_bytes().saturating_sub(resident);
     println!("{} pings were taken; {grown} bytes", taken * PINGS);
     assert!(grown < GROWTH_MAX, "{grown} bytes");
+    assert_eq!(
+        broker.trail().ended(client.wire.local()),
+        DisconnectCause::SlowConsumer
+    );
 }
