@@ -10,7 +10,7 @@ use crate::telemetry::event::{
     DisconnectCause, Event, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
     peer_text,
 };
-use crate::telemetry::ration::{EVENT_BURST_S, Rationed};
+use crate::telemetry::ration::Rationed;
 use crate::telemetry::reason::{Method, RefusalReason};
 use keygate_protocol::ident::KeyId;
 use keygate_protocol::login::METHOD;
@@ -51,6 +51,27 @@ impl Source {
             error.reason_code(),
             times,
         )
+    }
+
+    /// A well-formed packet asked a session for what it may not ask here.
+    pub(crate) fn not_allowed_in_session(
+        &self,
+        code: ReasonCode,
+        session: &Session,
+        times: Times,
+    ) -> Event {
+        let rule = match code {
+            ReasonCode::QosNotSupported => "QoS 2 is not there yet",
+            ReasonCode::TopicAliasInvalid => "topic aliases are not there yet",
+            ReasonCode::SubscriptionIdentifiersNotSupported => {
+                "subscription identifiers are not there yet"
+            }
+            ReasonCode::ReceiveMaximumExceeded => "more unacknowledged publishes than declared",
+            ReasonCode::TopicNameInvalid => "a topic with too many levels",
+            ReasonCode::QuotaExceeded => "no room for one more retained message",
+            _ => "a packet that does not fit the state of the session",
+        };
+        self.broke_rule(Some(session), rule, code, times)
     }
 
     /// Something else than CONNECT came first.
@@ -250,9 +271,8 @@ impl Established<'_> {
             return;
         };
         let per_s = self.gate.limits.denied_events_s;
-        let burst = per_s.saturating_mul(EVENT_BURST_S);
         let mut ration = session.denials.get();
-        let rationed = ration.take(burst, per_s, self.times.now);
+        let rationed = ration.take(per_s, self.times.now);
         session.denials.set(ration);
         if rationed != Rationed::HoldBack {
             out.record(self.refused_right(action, topic, denied), rationed);

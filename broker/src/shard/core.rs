@@ -10,7 +10,7 @@ use crate::gate::{self, Gate};
 use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
 use crate::rng::Random;
 use crate::telemetry::Event;
-use crate::telemetry::ration::{EVENT_BURST_S, Ration};
+use crate::telemetry::ration::Ration;
 use keygate_protocol::mqtt;
 use keygate_protocol::time::Millis;
 use slotmap::SlotMap;
@@ -392,8 +392,7 @@ impl Shard {
     /// Records what a peer that proved nothing did, as far as such peers may fill the trail.
     pub(super) fn record_unproven(&mut self, event: Event, times: Times, out: &mut Outbox) {
         let per_s = self.gate.limits.unproven_events_s;
-        let burst = per_s.saturating_mul(EVENT_BURST_S);
-        out.record(event, self.unproven_events.take(burst, per_s, times.now));
+        out.record(event, self.unproven_events.take(per_s, times.now));
     }
 
     /// Forgets a connection.

@@ -61,12 +61,10 @@ impl Shard {
             };
             let outcome = match &packet {
                 Ok(packet) => self.packet(key, session, packet, times, out),
-                Err(error) => {
-                    self.record_malformed(key, session, *error, times, out);
-                    Err(Cause::Malformed(*error))
-                }
+                Err(error) => Err(Cause::Malformed(*error)),
             };
             if let Err(cause) = outcome {
+                self.record_rule(key, session, &cause, times, out);
                 match cause {
                     // Nobody is left to be told.
                     Cause::Disconnected { .. } => {
@@ -105,11 +103,12 @@ impl Shard {
         gate::handle(&mut established, packet, out)
     }
 
-    fn record_malformed(
+    /// The rule that ended a session, if it was one.
+    fn record_rule(
         &self,
         key: ConnKey,
         session: SessionKey,
-        error: mqtt::DecodeError,
+        cause: &Cause,
         times: Times,
         out: &mut Outbox,
     ) {
@@ -117,8 +116,17 @@ impl Shard {
             return;
         };
         let source = conn.source();
-        out.events
-            .push(source.malformed_in_session(error, session, times));
+        match cause {
+            Cause::Malformed(error) => {
+                out.events
+                    .push(source.malformed_in_session(*error, session, times));
+            }
+            Cause::Protocol(code) => {
+                out.events
+                    .push(source.not_allowed_in_session(*code, session, times));
+            }
+            _ => {}
+        }
     }
 
     /// Keeps the beginning of a packet until its rest comes.

@@ -2,8 +2,8 @@
 
 use keygate_protocol::time::Millis;
 
-/// A ration's burst, in seconds of its rate.
-pub(crate) const EVENT_BURST_S: u32 = 100;
+/// A burst, in seconds of its rate: what an honest source does wrong at once, and no more.
+pub const BURST_S: u32 = 100;
 
 /// A burst that drains with time: whoever uses it up is counted instead of recorded, so that nobody rolls the trail over
 /// or fills the ring by being refused.
@@ -27,8 +27,9 @@ pub enum Rationed {
 }
 
 impl Ration {
-    /// Asks for one event, of `burst` at once and `per_s` in the long run.
-    pub fn take(&mut self, burst: u32, per_s: u32, now: Millis) -> Rationed {
+    /// Asks for one event, of [`BURST_S`] seconds' worth at once and `per_s` in the long run.
+    pub fn take(&mut self, per_s: u32, now: Millis) -> Rationed {
+        let burst = per_s.saturating_mul(BURST_S);
         let drained = now.since(self.at) * u64::from(per_s) / 1_000;
         if drained > 0 {
             self.used = self
@@ -54,9 +55,10 @@ mod tests {
     #[test]
     fn a_burst_passes_then_one_by_one_with_the_count_of_the_rest() {
         let mut ration = Ration::default();
-        let mut take = |ms| ration.take(2, 1, Millis(ms));
-        assert_eq!(take(5_000), Rationed::Record { held_back: 0 });
-        assert_eq!(take(5_000), Rationed::Record { held_back: 0 });
+        let mut take = |ms| ration.take(1, Millis(ms));
+        for _ in 0..BURST_S {
+            assert_eq!(take(5_000), Rationed::Record { held_back: 0 });
+        }
         assert_eq!(take(5_000), Rationed::HoldBack);
         assert_eq!(take(5_900), Rationed::HoldBack);
         assert_eq!(take(6_000), Rationed::Record { held_back: 2 });
