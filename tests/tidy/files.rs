@@ -153,7 +153,7 @@ fn no_path_of_somebodys_machine() {
     ];
     none_of(&files(), |file| {
         let found = places.iter().find(|place| {
-            // `a/work/b` is no such path.
+            // a path that only contains such a name is none.
             file.text.match_indices(**place).any(|(at, _)| {
                 !file.text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '.' || c == '_')
             })
