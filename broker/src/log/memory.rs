@@ -16,8 +16,4 @@ impl Log for MemoryLog {
     fn durable(&self) -> LogNumber {
         LogNumber(self.last.load(Ordering::Acquire))
     }
-
-    fn has_room(&self) -> bool {
-        true
-    }
 }

@@ -31,7 +31,4 @@ pub trait Log: Send + Sync {
 
     /// Everything up to this number survives a crash from now on.
     fn durable(&self) -> LogNumber;
-
-    /// Whether there is room for more; while there is not, shards stop reading publishers.
-    fn has_room(&self) -> bool;
 }

@@ -40,8 +40,4 @@ impl Log for TestLog {
     fn durable(&self) -> LogNumber {
         LogNumber(self.0.lock().unwrap().durable as u64)
     }
-
-    fn has_room(&self) -> bool {
-        true
-    }
 }
