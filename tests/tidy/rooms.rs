@@ -66,7 +66,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("identity", &["rng"]),
     ("keys", &["identity::hex32", "rng"]),
     ("limits", &[]),
-    ("log", &["hub::Message"]),
+    ("log", &["authn::Owner", "hub::Message", "hub::Times"]),
     ("rng", &[]),
     ("serve", ANYTHING),
     (

@@ -37,7 +37,7 @@ pub use assertion::AssertionLogin;
 pub use broker::{Accepted, Attempted, Authn, AuthnConfig, Begin};
 pub use challenge::{CHALLENGE_LIFE_MS, CHALLENGE_TEXT_LEN, ChallengeKeys, ChallengeState};
 pub use kg_ed25519::{PendingProof, ProofMessage, Reattempted};
-pub use principal::{Principal, check_standing};
+pub use principal::{Owner, Principal, check_standing};
 pub use refusal::Refusal;
 pub use replay::{
     REPLAY_PER_IDENTITY_MAX, REPLAY_TOTAL_MAX, ReplayBounds, ReplayError, ReplayMemory,

@@ -5,6 +5,26 @@ use keygate_protocol::ident::KeyId;
 use keygate_protocol::time::UnixTime;
 use std::sync::Arc;
 
+/// Whose a session is: nobody else resumes it or takes it over.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Owner {
+    /// An enrolled device, by its id.
+    Device(Arc<str>),
+    /// Somebody who proved nothing, on a listener that lets such clients in: whoever uses this client id.
+    Anonymous(Arc<str>),
+}
+
+impl Owner {
+    /// The identity that is its own, if it has proved one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Device(id) => Some(id),
+            Self::Anonymous(_) => None,
+        }
+    }
+}
+
 /// The outcome of authentication, and all that authorization looks at. One for each session.
 #[derive(Clone, Debug)]
 pub struct Principal {

@@ -74,7 +74,7 @@ fn accept(
     if publish.qos == Qos::AtLeastOnce && unacknowledged >= session.gate.limits.receive_max {
         return Err(Cause::Protocol(ReasonCode::ReceiveMaximumExceeded));
     }
-    let message = Message::of_publish(publish, session.times.now);
+    let message = Message::of_publish(publish, None, session.times);
     let number = match session
         .hub
         .publish(Some(session.key), &message, permit, session.times, out)

@@ -58,7 +58,7 @@ pub(crate) fn session_of_connect<'a>(
                     .map_err(|denied| Some((answer, denied)))?;
             }
             Some(Box::new(Will {
-                message: Message::of_will(will, times.now),
+                message: Message::of_will(will, None, times),
                 permit,
             }))
         }

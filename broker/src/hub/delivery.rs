@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::session::{Queued, Queueing};
 use super::{Hub, Message, SessionKey, Subscriber, Times};
 use crate::shard::Outbox;
-use keygate_protocol::mqtt::{PacketId, Qos};
+use keygate_protocol::mqtt::{self, PacketId, Qos};
 
 /// A message on its way to sessions of another shard.
 #[derive(Clone, Debug)]
@@ -167,12 +167,16 @@ fn send(session: &mut super::Session, queued: &Queued, times: Times, out: &mut O
         return;
     }
     let packet_id = (queued.qos != Qos::AtMostOnce).then(|| session.take_packet_id());
-    queued.message.write(
-        session.version,
-        queued.qos,
-        queued.retain,
+    let Some(delivery) = queued.message.delivery(times.now) else {
+        return;
+    };
+    let delivery = mqtt::Delivery {
+        qos: queued.qos,
+        retain: queued.retain,
         packet_id,
-        times.now,
-        out.to(session.conn),
-    );
+        ..delivery
+    };
+    super::wire::put(out.to(session.conn), |wire| {
+        delivery.encode(session.version, wire)
+    });
 }

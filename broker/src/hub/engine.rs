@@ -116,7 +116,7 @@ impl Hub {
         }
         let will = session.will.take();
         if let Some(will) = will.filter(|_| cause.publishes_will()) {
-            let message = will.message.published_at(times.now);
+            let message = will.message.published_at(times);
             // A will that no longer fits (retained store full) has nobody left to be told.
             let _ = self.publish(None, &message, will.permit, times, out);
         }

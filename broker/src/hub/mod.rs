@@ -21,7 +21,7 @@ pub(crate) mod wire;
 pub use cause::Cause;
 pub(crate) use delivery::Delivery;
 pub use engine::Hub;
-pub use message::Message;
+pub use message::{Message, MessageParts};
 pub(crate) use publish::PublishError;
 pub(crate) use routes::{HashSeed, Options, Subscriber};
 pub(crate) use session::{Session, Will};

@@ -74,10 +74,10 @@ impl Hub {
             .set(Arc::clone(message), limits)
             .map_err(|_| PublishError::RetainedFull)?;
         // Submitted under the lock, so that the log has the changes of one topic in the order of the table.
-        Ok(self
-            .shared
-            .log
-            .submit(vec![Op::Retain(Arc::clone(message))]))
+        Ok(self.shared.log.submit(vec![Op::Retain {
+            change: 0,
+            message: Arc::clone(message),
+        }]))
     }
 
     /// Acknowledges a publish with this code once the log is durable that far. Acknowledgements of a session leave in the

@@ -16,4 +16,12 @@ impl Log for MemoryLog {
     fn durable(&self) -> LogNumber {
         LogNumber(self.last.load(Ordering::Acquire))
     }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
 }

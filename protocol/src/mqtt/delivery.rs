@@ -5,6 +5,7 @@ use super::write::{self, Body, Properties, encoding};
 use super::{PacketId, Qos, SubscriptionId, Version};
 use crate::sink::{CapacityError, Sink};
 use crate::topic::TopicName;
+use core::num::NonZeroU16;
 
 /// A PUBLISH for the broker's hot path: header, topic, packet identifier, properties and payload go straight into the
 /// subscriber's buffer, nothing is parsed and nothing but the parts is copied.
@@ -41,6 +42,8 @@ pub struct Delivery<'a> {
     pub retain: bool,
     /// Where it was published.
     pub topic: TopicName<'a>,
+    /// How the topic is written on this connection.
+    pub alias: Alias,
     /// There exactly if the QoS is 1 or 2.
     pub packet_id: Option<PacketId>,
     /// Seconds that are left of the message's life.
@@ -54,6 +57,18 @@ pub struct Delivery<'a> {
     pub payload: &'a [u8],
 }
 
+/// How a delivery names its topic (MQTT 5 §3.3.2.3.4); a 3.1.1 client gets the name whatever this says.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Alias {
+    /// By its name.
+    #[default]
+    None,
+    /// By its name, which this number stands for from now on.
+    New(NonZeroU16),
+    /// By this number alone.
+    Known(NonZeroU16),
+}
+
 impl<'a> Delivery<'a> {
     /// A delivery with QoS 0, without properties.
     #[must_use]
@@ -63,6 +78,7 @@ impl<'a> Delivery<'a> {
             qos: Qos::AtMostOnce,
             retain: false,
             topic,
+            alias: Alias::None,
             packet_id: None,
             expiry_s: None,
             subscription_ids: &[],
@@ -80,7 +96,11 @@ impl Body for Delivery<'_> {
     }
 
     fn write_body<S: Sink>(&self, version: Version, sink: &mut S) -> Result<(), CapacityError> {
-        write::string(sink, self.topic.as_str())?;
+        let topic = match (version, self.alias) {
+            (Version::V5, Alias::Known(_)) => "",
+            _ => self.topic.as_str(),
+        };
+        write::string(sink, topic)?;
         write_packet_id(self.qos, self.packet_id, sink)?;
         write::properties(sink, version, self)?;
         sink.put(self.payload)
@@ -90,6 +110,9 @@ impl Body for Delivery<'_> {
 impl Properties for Delivery<'_> {
     fn write<S: Sink>(&self, sink: &mut S) -> Result<(), CapacityError> {
         put(sink, self.expiry_s.map(Property::MessageExpiry))?;
+        if let Alias::New(alias) | Alias::Known(alias) = self.alias {
+            Property::TopicAlias(alias).write(sink)?;
+        }
         for id in self.subscription_ids {
             Property::SubscriptionId(*id).write(sink)?;
         }

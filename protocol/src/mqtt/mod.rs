@@ -80,7 +80,7 @@ pub use auth::Auth;
 pub use code::{ConnectReturnCode, ReasonCode};
 pub use connack::{Connack, ConnackProperties};
 pub use connect::{Connect, ConnectProperties};
-pub use delivery::Delivery;
+pub use delivery::{Alias, Delivery};
 pub use disconnect::Disconnect;
 pub use error::DecodeError;
 pub use frame::{Frame, frame};

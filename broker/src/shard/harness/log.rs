@@ -40,4 +40,12 @@ impl Log for TestLog {
     fn durable(&self) -> LogNumber {
         LogNumber(self.0.lock().unwrap().durable as u64)
     }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
 }

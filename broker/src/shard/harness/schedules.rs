@@ -199,10 +199,10 @@ fn invariant_acknowledged_is_durable(world: &World, seed: u64) {
             .filter(|(topic, _)| topic.starts_with("devices/"))
         {
             let found = survived.iter().any(|op| match op {
-                Op::Retain(message) => {
+                Op::Retain { message, .. } => {
                     message.topic() == topic && message.payload() == payload.as_bytes()
                 }
-                Op::Forget(_) => false,
+                _ => false,
             });
             assert!(found, "seed {seed}: {payload} was acknowledged and is lost");
         }
