@@ -60,6 +60,14 @@ limits! {
     subscriptions: usize = 128, 1usize..=1_000_000usize;
     /// Of them, with a wildcard: each costs every published topic a look.
     wildcard_subscriptions: usize = 32, 1usize..=1_000_000usize;
+    /// Unacknowledged messages that one member of a share group may have of it; its Receive Maximum can only lower it.
+    /// Few, so that work goes to whoever is done, and little comes back when a member is lost.
+    share_credit: u16 = 16, 1u16..=65_535u16;
+    /// Messages that may wait in one share group. More are lost to it, and counted: neither publishers nor other
+    /// subscribers pay for slow members.
+    share_messages: usize = 10_000, 1usize..=10_000_000usize;
+    /// Bytes that may wait in one share group, for the same reason.
+    share_bytes: usize = 8_388_608, 1_024usize..=17_179_869_184usize;
     /// Levels of a topic name or filter: matching costs by levels.
     topic_levels: usize = 32, 2usize..=32usize;
     /// Retained messages in all.
