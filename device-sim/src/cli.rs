@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Drives a fleet of simulated devices against a broker and proves that nothing was lost.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     /// Devices log in with kg-ed25519, each from an address of its own when the target is on loopback
     /// (127.1.1.1, 127.1.1.2, …; gateways from 127.101.…, impostors from 127.201.…), subscribe to devices/{id}/#,
     /// publish to devices/{id}/reported at QoS 1, and receive what a controller publishes to devices/{id}/desired.
+    /// With `--login password` they log in with user names and passwords instead, so that the same fleet, schedule and
+    /// messages run against any MQTT 5 broker.
     /// A watcher (rumqttc, with a signed assertion as password) must receive every acknowledged report, once and in
     /// order. Gateways fetch tokens over CoAP. Impostors must be refused.
     #[command(after_help = EXIT_CODES)]
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     /// That is the devices (dev-000000 …), the gateways (gw-000000 …), the watcher and the controller (sim-watcher and
     /// sim-controller, role `operator`). With another --prefix P they are P-000000, P-gw-000000, P-watcher and
     /// P-controller, so that several fleets can share a broker.
+    ///
+    /// With `--login password` it prints `id:password` lines instead, which `mosquitto_passwd -U` hashes in place.
     Enrol(Enrol),
     /// Prints a built-in scenario, as a start for your own; without a name, lists them.
     Scenario {
@@ -73,6 +77,18 @@ pub(crate) struct Fleet {
     /// How many gateways.
     #[arg(long, value_name = "N")]
     pub(crate) gateways: Option<u32>,
+    /// How everybody logs in: with keys, or with user names and passwords, which any MQTT 5 broker takes.
+    #[arg(long, value_name = "METHOD", value_enum)]
+    pub(crate) login: Option<Method>,
+}
+
+/// `--login`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Method {
+    /// Keygate's challenge and response with each device's key.
+    KgEd25519,
+    /// User name (the id) and password (from the seed).
+    Password,
 }
 
 /// `run`.
@@ -149,6 +165,9 @@ mod tests {
             "device-sim run --builtin smoke --rate 1000 --duration 10 --report out --quiet",
             "device-sim enrol --devices 500 --seed lab --role device --role lamp --group hall",
             "device-sim scenario smoke",
+            "device-sim enrol --builtin load --login password",
+            "device-sim run --builtin load --login password --mqtt 127.0.0.1:1883",
+            "device-sim run --builtin smoke --login kg-ed25519 --target -",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-use device_sim::enrol::{Grants, device_lines, lines};
-use device_sim::scenario::{self, Scenario, ScenarioError};
+use device_sim::enrol::{Grants, device_lines, lines, password_lines};
+use device_sim::scenario::{self, Login, Scenario, ScenarioError};
 use device_sim::target::{Hints, TargetError};
 use device_sim::{Plan, RunError, run};
 
-use crate::cli::{Cli, Command, Enrol, Fleet, Run};
+use crate::cli::{Cli, Command, Enrol, Fleet, Method, Run};
 use crate::show;
 
 /// Longest ready line that is read.
@@ -89,7 +89,17 @@ fn execute_enrol(options: Enrol) -> Result<ExitCode, Stop> {
         groups: options.group,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = if options.devices_only {
+    let written = if scenario.fleet.login == Login::Password {
+        // The devices come first.
+        let all = if options.devices_only {
+            usize::try_from(scenario.fleet.devices).unwrap_or(usize::MAX)
+        } else {
+            usize::MAX
+        };
+        password_lines(&scenario)
+            .take(all)
+            .try_for_each(|line| writeln!(out, "{line}"))
+    } else if options.devices_only {
         device_lines(&scenario, &grants).try_for_each(|line| writeln!(out, "{line}"))
     } else {
         lines(&scenario, &grants).try_for_each(|line| writeln!(out, "{line}"))
@@ -108,7 +118,11 @@ fn execute_run(options: &Run) -> Result<ExitCode, Stop> {
     if let Some(impostors) = options.impostors {
         scenario.impostors.count = impostors;
     }
-    let target = hints(options)?.resolve()?;
+    let hints = hints(options)?;
+    let target = match scenario.fleet.login {
+        Login::KgEd25519 => hints.resolve()?,
+        Login::Password => hints.resolve_unnamed()?,
+    };
     let plan = Plan::new(scenario, target)?;
 
     // One thread: a device costs the least so, and the other cores are the broker's.
@@ -165,6 +179,11 @@ fn load(fleet: &Fleet) -> Result<Scenario, Stop> {
     }
     if let Some(gateways) = fleet.gateways {
         scenario.gateways.count = gateways;
+    }
+    match fleet.login {
+        Some(Method::KgEd25519) => scenario.fleet.login = Login::KgEd25519,
+        Some(Method::Password) => scenario.fleet.login = Login::Password,
+        None => {}
     }
     Ok(scenario::checked(scenario)?)
 }

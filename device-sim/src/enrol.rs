@@ -1,4 +1,4 @@
-//! What to enrol before a run: JSON Lines for `keygate device import -`.
+//! What to enrol before a run: JSON Lines for `keygate device import -`, or passwords for other brokers.
 
 use std::fmt::Write;
 
@@ -70,8 +70,37 @@ pub fn device_lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item 
     let cast = cast(scenario);
     let roles = device_roles(grants);
     let groups = grants.groups.clone();
-    (0..scenario.fleet.devices)
-        .map(move |index| line(&cast, Member::Device(index), &roles, &groups))
+    let has_partners = scenario.has_partners();
+    (0..scenario.fleet.devices).map(move |index| {
+        // Partners read another device's topics.
+        if has_partners && !index.is_multiple_of(2) {
+            let mut roles = roles.clone();
+            roles.push(OPERATOR.to_owned());
+            return line(&cast, Member::Device(index), &roles, &groups);
+        }
+        line(&cast, Member::Device(index), &roles, &groups)
+    })
+}
+
+/// The same people as `id:password` lines: what `mosquitto_passwd -U` hashes in place.
+///
+/// ```
+/// use device_sim::enrol::password_lines;
+/// use device_sim::scenario::builtin;
+///
+/// let mut load = builtin("load")?;
+/// load.fleet.devices = 2;
+/// let all: Vec<String> = password_lines(&load).collect();
+/// assert_eq!(all.len(), 2 + 2);
+/// assert!(all[0].starts_with("dev-000000:"));
+/// # Ok::<(), device_sim::scenario::ScenarioError>(())
+/// ```
+pub fn password_lines(scenario: &Scenario) -> impl Iterator<Item = String> {
+    let cast = cast(scenario);
+    let devices = (0..scenario.fleet.devices).map(Member::Device);
+    devices
+        .chain([Member::Watcher, Member::Controller])
+        .map(move |member| format!("{}:{}", cast.id(member), cast.password(member)))
 }
 
 fn cast(scenario: &Scenario) -> Cast {

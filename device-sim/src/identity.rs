@@ -4,11 +4,16 @@ use hkdf::Hkdf;
 use keygate_protocol::crypto::SoftwareSigner;
 use sha2::Sha256;
 
+use crate::enrol::hex;
+
 /// Device ids begin so unless a run says otherwise.
 pub const PREFIX_DEFAULT: &str = "dev";
 
 /// Longest prefix: ids are at most 64 characters and `-gw-` with ten digits may follow.
 pub const PREFIX_LEN_MAX: usize = 40;
+
+/// Half of what is derived: 128 bits are enough for a password.
+const PASSWORD_BYTES: usize = 16;
 
 /// Key indices below this are devices; the other kinds begin at multiples of it, so that no two members ever share a
 /// key, whatever the sizes of a run.
@@ -104,6 +109,13 @@ impl Cast {
         derive(&self.seed, member.key_index())
     }
 
+    /// The member's password for brokers that know no keys, derived as keys are: 32 hex digits.
+    #[must_use]
+    pub fn password(&self, member: Member) -> String {
+        let bytes = expand(&self.seed, b"password", member.key_index());
+        hex(bytes.get(..PASSWORD_BYTES).unwrap_or_default())
+    }
+
     /// A signer that holds the member's key.
     #[must_use]
     pub fn signer(&self, member: Member) -> SoftwareSigner {
@@ -126,11 +138,15 @@ impl Cast {
 /// The private key of a seed and an index.
 #[must_use]
 pub fn derive(seed: &str, index: u64) -> [u8; 32] {
-    let mut key = [0; 32];
+    expand(seed, b"key", index)
+}
+
+fn expand(seed: &str, purpose: &[u8], index: u64) -> [u8; 32] {
+    let mut bytes = [0; 32];
     Hkdf::<Sha256>::new(Some(b"device-sim"), seed.as_bytes())
-        .expand_multi_info(&[b"key", &index.to_be_bytes()], &mut key)
+        .expand_multi_info(&[purpose, &index.to_be_bytes()], &mut bytes)
         .expect("32 bytes are far below HKDF's limit of 8160");
-    key
+    bytes
 }
 
 #[cfg(test)]
@@ -146,6 +162,19 @@ mod tests {
             hex,
             "f6c450950a6a205d0abcb28ea1ab7372750f582673d92d9ab3a48dd3de219c4c"
         );
+    }
+
+    #[test]
+    fn passwords_derive_apart_from_keys() {
+        let cast = Cast::new("seed-1", "dev");
+        let password = cast.password(Member::Device(0));
+        assert_eq!(password.len(), 32);
+        assert_eq!(
+            password,
+            Cast::new("seed-1", "other").password(Member::Device(0))
+        );
+        assert_ne!(password, cast.password(Member::Device(1)));
+        assert!(!hex(&cast.private_key(Member::Device(0))).contains(&password));
     }
 
     #[test]

@@ -87,6 +87,27 @@ pub struct Summary {
     pub echoed: u64,
 }
 
+impl Summary {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            scheduled: self.scheduled + other.scheduled,
+            sent: self.sent + other.sent,
+            acknowledged: self.acknowledged + other.acknowledged,
+            delivered: self.delivered + other.delivered,
+            lost: self.lost + other.lost,
+            unacknowledged: self.unacknowledged + other.unacknowledged,
+            unsent: self.unsent + other.unsent,
+            duplicates: self.duplicates + other.duplicates,
+            redelivered: self.redelivered + other.redelivered,
+            reordered: self.reordered + other.reordered,
+            strange: self.strange + other.strange,
+            echoed: self.echoed + other.echoed,
+        }
+    }
+}
+
 impl Ledger {
     /// A ledger for `each` messages of each device.
     #[must_use]

@@ -6,7 +6,7 @@
 
 use crate::clock::Micros;
 use crate::random::Spread;
-use crate::scenario::{Messages, Scenario};
+use crate::scenario::{Messages, Scenario, Stream};
 
 /// Streams of the seeded spread, one a purpose.
 mod stream {
@@ -14,6 +14,8 @@ mod stream {
     pub(super) const REPORT: u64 = 2;
     pub(super) const DESIRED: u64 = 3;
     pub(super) const TOKEN: u64 = 4;
+    /// And one for each stream from here on.
+    pub(super) const STREAMS: u64 = 16;
 }
 
 /// The instants of one run, each computed when asked for.
@@ -30,6 +32,16 @@ pub struct Schedule {
     gateways: u32,
     tokens: Series,
     impostors: u32,
+    streams: Vec<Phase>,
+}
+
+/// A stream's times.
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    start_us: u64,
+    interval_us: u64,
+    burst: u32,
+    span_us: u64,
 }
 
 /// A repeated thing: so many, so far apart, spread by so much.
@@ -59,6 +71,17 @@ impl Series {
         self.delay_us
             .saturating_add(gaps)
             .saturating_add(self.jitter_us)
+    }
+}
+
+impl Phase {
+    fn new(stream: &Stream) -> Self {
+        Self {
+            start_us: stream.start_ms.saturating_mul(1_000),
+            interval_us: stream.interval_ms.saturating_mul(1_000),
+            burst: stream.burst,
+            span_us: stream.span_ms().saturating_mul(1_000),
+        }
     }
 }
 
@@ -94,6 +117,7 @@ impl Schedule {
                 jitter_us: 0,
             },
             impostors: scenario.impostors.count,
+            streams: scenario.streams.iter().map(Phase::new).collect(),
         }
     }
 
@@ -131,6 +155,22 @@ impl Schedule {
         )
     }
 
+    /// When a sender's message of a stream is due. Senders are spread over the interval.
+    #[must_use]
+    pub fn stream(&self, stream: u8, sender: u32, sequence: u32) -> Micros {
+        let Some(phase) = self.streams.get(usize::from(stream)) else {
+            return self.end();
+        };
+        let spread = self.spread.below(
+            stream::STREAMS + u64::from(stream),
+            u64::from(sender),
+            0,
+            phase.interval_us,
+        );
+        let slot = u64::from(sequence / phase.burst.max(1)).saturating_mul(phase.interval_us);
+        self.origin.plus(phase.start_us).plus(spread).plus(slot)
+    }
+
     /// When a gateway asks for a token; gateways are spread over the arrivals.
     #[must_use]
     pub fn token(&self, gateway: u32, sequence: u32) -> Micros {
@@ -156,7 +196,13 @@ impl Schedule {
             .span_us()
             .max(self.desired.span_us())
             .max(self.tokens.span_us());
-        self.origin.plus(arrivals).plus(longest)
+        let streams = self
+            .streams
+            .iter()
+            .map(|phase| phase.start_us.saturating_add(phase.span_us));
+        let streamed = streams.max().unwrap_or(0);
+        self.origin
+            .plus(arrivals.saturating_add(longest).max(streamed))
     }
 
     /// When the last device is due to connect.

@@ -13,6 +13,9 @@ const MQTT_PORT: u16 = 1883;
 /// Where CoAP is if nobody says.
 const COAP_PORT: u16 = 5683;
 
+/// What the report calls a broker that nobody named.
+const UNNAMED: &str = "broker";
+
 /// A broker: its addresses, its name, and the key that it proves itself with.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -106,6 +109,15 @@ impl Hints {
             broker_id: self.broker_id.or(other.broker_id),
             identity_key: self.identity_key.or(other.identity_key),
         }
+    }
+
+    /// Turns the hints into a target for a fleet that logs in with passwords: no device asks what the broker is called.
+    ///
+    /// # Errors
+    /// Says which hint cannot be used.
+    pub fn resolve_unnamed(mut self) -> Result<Target, TargetError> {
+        self.broker_id.get_or_insert_with(|| UNNAMED.to_owned());
+        self.resolve()
     }
 
     /// Turns the hints into a target; looks host names up.

@@ -12,6 +12,7 @@ use super::recorder::Shared;
 use crate::clock::Micros;
 use crate::identity::{Cast, Member};
 use crate::random::fresh;
+use crate::scenario::Login;
 use crate::session::{Failure, Profile, Stage};
 
 /// How long the controller's login may take.
@@ -21,6 +22,7 @@ const READY_US: u64 = 10_000_000;
 pub(super) struct Control {
     pub(super) profile: Arc<Profile>,
     pub(super) cast: Cast,
+    pub(super) login: Login,
     pub(super) target: SocketAddr,
     pub(super) shared: Arc<Shared>,
 }
@@ -60,7 +62,13 @@ impl Control {
         let stream = link::connect(Member::Controller, self.target, clock, deadline).await?;
         let nonce = fresh().map_err(|_| Failure::Entropy)?;
         let mut opening = Vec::new();
-        let controller = Controller::open(&self.profile, &self.cast, id, nonce, &mut opening)?;
+        let Self {
+            profile,
+            cast,
+            login,
+            ..
+        } = self;
+        let controller = Controller::open(profile, cast, *login, id, nonce, &mut opening)?;
         let mut actor = Noted {
             controller,
             crew: None,

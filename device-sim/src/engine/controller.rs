@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use keygate_protocol::mqtt::ReasonCode;
 
-use super::crew::Crew;
+use super::crew::{Crew, credential};
 use crate::clock::Micros;
 use crate::identity::{Cast, Member};
 use crate::payload::{self, Mark};
-use crate::session::{Event, Failure, Key, Profile, Session, Stage};
+use crate::scenario::Login;
+use crate::session::{Event, Failure, Profile, Session, Stage};
 
 /// What the rest of the run tells the controller.
 #[derive(Clone, Debug)]
@@ -61,12 +62,13 @@ impl<'a> Controller<'a> {
     pub(super) fn open(
         profile: &'a Profile,
         cast: &Cast,
+        login: Login,
         id: &'a str,
         nonce: [u8; 16],
         out: &mut Vec<u8>,
     ) -> Result<Self, Failure> {
-        let key = Key::new(cast.signer(Member::Controller));
-        let session = Session::open(profile, id, key, nonce, None, out)?;
+        let credential = credential(cast, login, Member::Controller);
+        let session = Session::open(profile, id, credential, nonce, None, out)?;
         Ok(Self {
             session,
             orders: None,

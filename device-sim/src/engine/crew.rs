@@ -3,11 +3,19 @@
 use std::sync::Arc;
 
 use crate::clock::Micros;
-use crate::identity::Cast;
+use crate::identity::{Cast, Member};
 use crate::payload::RunTag;
-use crate::scenario::Scenario;
+use crate::scenario::{Login, Scenario, Stream};
 use crate::schedule::Schedule;
-use crate::session::Profile;
+use crate::session::{Credential, Key, Profile};
+
+/// What an honest member logs in with.
+pub(super) fn credential(cast: &Cast, login: Login, member: Member) -> Credential {
+    match login {
+        Login::KgEd25519 => Key::new(cast.signer(member)).into(),
+        Login::Password => Credential::Password(cast.password(member)),
+    }
+}
 
 /// Shared by every actor of a run.
 #[derive(Debug)]
@@ -22,6 +30,11 @@ pub(super) struct Crew {
     pub(super) desired_bytes: u16,
     pub(super) devices: u32,
     pub(super) login_timeout_us: u64,
+    pub(super) login: Login,
+    pub(super) at_once_max: u32,
+    pub(super) streams: Vec<Stream>,
+    /// Odd devices listen to even ones.
+    pub(super) has_partners: bool,
 }
 
 impl Crew {
@@ -42,6 +55,10 @@ impl Crew {
             desired_bytes: scenario.desired.payload_bytes,
             devices: scenario.fleet.devices,
             login_timeout_us: Micros::from_secs(scenario.fleet.login_timeout_s).0,
+            login: scenario.fleet.login,
+            at_once_max: scenario.arrivals.at_once_max,
+            streams: scenario.streams.clone(),
+            has_partners: scenario.has_partners(),
         }
     }
 

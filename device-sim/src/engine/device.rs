@@ -2,11 +2,13 @@
 
 use keygate_protocol::mqtt::ReasonCode;
 
-use super::crew::Crew;
+use super::crew::{Crew, credential};
+use super::streams::{self, Cursor, Part};
 use crate::clock::Micros;
 use crate::identity::Member;
 use crate::payload::{self, Mark};
-use crate::session::{Event, Failure, Key, Session, Stage, Wanted};
+use crate::scenario::Reader;
+use crate::session::{Event, Failure, Session, Stage};
 
 /// Something worth recording about a device.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +29,14 @@ pub(super) enum Note {
     Strange,
     /// Its own report came back.
     Echo,
+    /// A message of a stream went out.
+    StreamSent(Part),
+    /// The broker took one.
+    StreamAcknowledged(Part),
+    /// The broker refused one.
+    StreamRefused(Part, ReasonCode),
+    /// One of the partner's arrived.
+    StreamArrived { from: u32, part: Part, dup: bool },
 }
 
 /// One device. It owns no buffers: those belong to the thread that runs it.
@@ -37,6 +47,7 @@ pub(super) struct Device<'a> {
     index: u32,
     /// The next report.
     next: u32,
+    cursor: Cursor,
     session: Session<'a>,
 }
 
@@ -49,17 +60,15 @@ impl<'a> Device<'a> {
         nonce: [u8; 16],
         out: &mut Vec<u8>,
     ) -> Result<Self, Failure> {
-        let key = Key::new(crew.cast.signer(Member::Device(index)));
-        let wanted = Wanted {
-            filter: format!("devices/{id}/#"),
-            no_local: true,
-        };
-        let session = Session::open(&crew.profile, id, key, nonce, Some(wanted), out)?;
+        let credential = credential(&crew.cast, crew.login, Member::Device(index));
+        let wanted = streams::wanted(crew, index, id);
+        let session = Session::open(&crew.profile, id, credential, nonce, Some(wanted), out)?;
         Ok(Self {
             crew,
             id,
             index,
             next: 0,
+            cursor: Cursor::default(),
             session,
         })
     }
@@ -102,9 +111,14 @@ impl<'a> Device<'a> {
         if !self.session.is_online() {
             return Some(self.login_deadline());
         }
-        let due = self.next < self.crew.reports_each && self.session.has_room();
-        let report = due.then(|| self.crew.schedule.report(self.index, self.next));
-        [report, self.session.deadline()]
+        let (crew, index) = (self.crew, self.index);
+        let has_room = self.session.has_room();
+        let due = has_room && self.next < crew.reports_each;
+        let report = due.then(|| crew.schedule.report(index, self.next));
+        // Looking ahead moves only a copy: what is over stays over either way.
+        let mut cursor = self.cursor;
+        let part = has_room.then(|| cursor.next(crew, index)).flatten();
+        [report, part.map(|(_, due)| due), self.session.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -155,6 +169,30 @@ impl<'a> Device<'a> {
             note(Note::Sent { sequence });
             self.next += 1;
         }
+        self.stream(now, out, note)
+    }
+
+    /// The same for its streams.
+    fn stream(
+        &mut self,
+        now: Micros,
+        out: &mut Vec<u8>,
+        note: &mut dyn FnMut(Note),
+    ) -> Result<(), Failure> {
+        let (crew, device) = (self.crew, self.index);
+        while self.session.has_room()
+            && let Some((part, due)) = self.cursor.next(crew, device)
+            && due <= now
+        {
+            let (leaf, size) = streams::shape(crew, part);
+            let topic = format!("devices/{}/{leaf}", self.id);
+            let sequence = part.number();
+            let mut body = Vec::new();
+            payload::write(crew.tag, Mark { device, sequence }, size, &mut body);
+            self.session.publish(&topic, &body, sequence, now, out)?;
+            note(Note::StreamSent(part));
+            self.cursor.advance();
+        }
         Ok(())
     }
 }
@@ -164,6 +202,13 @@ fn hear(crew: &Crew, index: u32, event: &Event<'_>) -> Option<Note> {
     match *event {
         Event::LoggedIn { proven } => Some(Note::LoggedIn { proven }),
         Event::Subscribed => Some(Note::Subscribed),
+        Event::Acknowledged { tag, code } if let Some(part) = Part::of_number(tag) => {
+            Some(if code.is_error() {
+                Note::StreamRefused(part, code)
+            } else {
+                Note::StreamAcknowledged(part)
+            })
+        }
         Event::Acknowledged { tag, code } if code.is_error() => Some(Note::Refused {
             sequence: tag,
             code,
@@ -176,6 +221,12 @@ fn hear(crew: &Crew, index: u32, event: &Event<'_>) -> Option<Note> {
         } => {
             // What another run left behind is nobody's business here, nor is what only a broker writes (presence).
             let mark = payload::read(crew.tag, payload)?;
+            if let Some(part) = streams::found(crew, topic, mark, Reader::Partner)
+                && streams::partner(crew, index) == Some(mark.device)
+            {
+                let from = mark.device;
+                return Some(Note::StreamArrived { from, part, dup });
+            }
             match crew.device_topic(topic) {
                 Some((owner, "desired")) if owner == index && mark.device == index => {
                     Some(Note::Told {

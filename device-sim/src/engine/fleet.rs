@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -41,33 +41,51 @@ impl Field {
 /// Starts every device when it is due, then waits for all of them to end.
 pub(super) async fn arrive(field: Arc<Field>) {
     let mut devices = JoinSet::new();
+    let at_once = (field.crew.at_once_max > 0)
+        .then(|| Arc::new(Semaphore::new(bound(field.crew.at_once_max))));
     for index in 0..field.crew.devices {
         if !field.reach(field.crew.schedule.arrival(index)).await {
             break;
         }
-        devices.spawn(device(Arc::clone(&field), index));
+        let turn = match &at_once {
+            Some(at_once) => Arc::clone(at_once).acquire_owned().await.ok(),
+            None => None,
+        };
+        devices.spawn(device(Arc::clone(&field), index, turn));
         // Devices that failed early need not be kept.
         while devices.try_join_next().is_some() {}
     }
     while devices.join_next().await.is_some() {}
 }
 
-/// One device from its first packet to its last.
-pub(super) async fn device(field: Arc<Field>, index: u32) {
+fn bound(at_once_max: u32) -> usize {
+    usize::try_from(at_once_max)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
+}
+
+/// One device from its first packet to its last. Its turn to log in ends with its subscription, or with itself.
+pub(super) async fn device(field: Arc<Field>, index: u32, turn: Option<OwnedSemaphorePermit>) {
     let shared = &field.shared;
     shared.record(|recorder| {
         recorder.started(field.crew.schedule.arrival(index), shared.clock.now());
     });
     let id = field.crew.cast.id(Member::Device(index));
     let mut subscribed = false;
-    if let Err(failure) = live(&field, index, &id, &mut subscribed).await {
+    if let Err(failure) = live(&field, index, &id, &mut subscribed, turn).await {
         shared.record(|recorder| recorder.device_failed(&id, index, subscribed, &failure));
         // The controller holds room for two words about each device; without a controller the run is over.
         let _ = field.news.try_send(News::Gone(index));
     }
 }
 
-async fn live(field: &Field, index: u32, id: &str, subscribed: &mut bool) -> Result<(), Failure> {
+async fn live(
+    field: &Field,
+    index: u32,
+    id: &str,
+    subscribed: &mut bool,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Result<(), Failure> {
     let clock = field.shared.clock;
     let deadline = field
         .crew
@@ -83,6 +101,7 @@ async fn live(field: &Field, index: u32, id: &str, subscribed: &mut bool) -> Res
         field,
         index,
         subscribed,
+        turn,
     };
     let ears = Ears {
         news: None,
@@ -97,6 +116,7 @@ struct Noted<'a> {
     field: &'a Field,
     index: u32,
     subscribed: &'a mut bool,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Noted<'_> {
@@ -110,6 +130,7 @@ impl Noted<'_> {
             field,
             index,
             subscribed,
+            turn,
         } = self;
         act(device, &mut |note| {
             field
@@ -117,6 +138,7 @@ impl Noted<'_> {
                 .record(|recorder| recorder.device(&field.crew, *index, note, now));
             if note == Note::Subscribed {
                 **subscribed = true;
+                *turn = None;
                 let _ = field.news.try_send(News::Subscribed(*index));
             }
         })

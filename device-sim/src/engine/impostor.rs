@@ -10,7 +10,8 @@ use super::link::{self, Actor, Ears};
 use crate::clock::Micros;
 use crate::identity::Member;
 use crate::random::fresh;
-use crate::session::{Event, Failure, Key, Session, Stage};
+use crate::scenario::Login;
+use crate::session::{Credential, Event, Failure, Key, Session, Stage};
 
 /// One attempt.
 pub(super) async fn impostor(field: Arc<Field>, index: u32) {
@@ -55,14 +56,16 @@ async fn attempt(
     let id = crew.cast.id(victim);
     let signer = crew.cast.signer(Member::Impostor(index));
     // Half of them name the victim's key and cannot sign with it, half name their own, which nobody knows.
-    let key = if index.is_multiple_of(2) {
-        Key::claiming(signer, crew.cast.signer(victim).key_id())
-    } else {
-        Key::new(signer)
+    let credential = match crew.login {
+        Login::Password => Credential::Password(crew.cast.password(Member::Impostor(index))),
+        Login::KgEd25519 if index.is_multiple_of(2) => {
+            Key::claiming(signer, crew.cast.signer(victim).key_id()).into()
+        }
+        Login::KgEd25519 => Key::new(signer).into(),
     };
     let nonce = fresh().map_err(|_| Failure::Entropy)?;
     let mut opening = Vec::new();
-    let session = Session::open(&crew.profile, &id, key, nonce, None, &mut opening)?;
+    let session = Session::open(&crew.profile, &id, credential, nonce, None, &mut opening)?;
     let mut actor = Intruder {
         session,
         deadline,

@@ -7,6 +7,7 @@
 //! | `device`, `controller` | actors: bytes, time and news in, bytes and notes out |
 //! | `link` | the one loop that carries an actor over a socket |
 //! | `control`, `fleet`, `gateway`, `impostor`, `watcher` | the tasks |
+//! | `streams` | messages between partners, phase by phase |
 //! | `recorder` | everything that was seen, and whether more is to come |
 //! | `system` | open files, memory, processor time |
 
@@ -24,6 +25,7 @@ mod recorder;
 mod run;
 #[cfg(test)]
 mod socket_tests;
+mod streams;
 mod system;
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub reports_delivered: u64,
     /// Orders that reached their device.
     pub orders_delivered: u64,
+    /// Messages of streams that reached their reader.
+    pub streams_delivered: u64,
     /// Messages of which more is to be expected.
     pub messages_open: u64,
     /// Tokens fetched.

@@ -9,11 +9,12 @@ use super::controller::OrderNote;
 use super::crew::Crew;
 use super::device::Note;
 use super::progress::Snapshot;
+use super::streams::{self, Part, Streams};
 use crate::clock::{Clock, Micros};
 use crate::ledger::{Arrival, End, Ledger};
 use crate::payload::Mark;
 use crate::report::{ErrorCount, Impostors, Logins, Timings, Tokens};
-use crate::scenario::Scenario;
+use crate::scenario::{Reader, Scenario};
 use crate::session::Failure;
 
 /// Examples kept of each kind of error.
@@ -33,6 +34,7 @@ pub(super) struct Recorder {
     pub(super) timings: Timings,
     pub(super) reports: Ledger,
     pub(super) desired: Ledger,
+    pub(super) streams: Streams,
     pub(super) logins: Logins,
     pub(super) tokens: Tokens,
     pub(super) impostors: Impostors,
@@ -86,6 +88,7 @@ impl Recorder {
             timings: Timings::default(),
             reports: Ledger::new(devices, scenario.reports_each()),
             desired: Ledger::new(devices, scenario.desired_each()),
+            streams: Streams::new(scenario),
             logins: Logins::default(),
             tokens: Tokens::default(),
             impostors: Impostors::default(),
@@ -100,7 +103,8 @@ impl Recorder {
 
     pub(super) fn is_complete(&self) -> bool {
         let members = self.devices_open + self.tokens_open + self.impostors_open;
-        members + self.reports.open() + self.desired.open() == 0 || self.broken
+        let messages = self.reports.open() + self.desired.open() + self.streams.open();
+        members + messages == 0 || self.broken
     }
 
     /// A device was started.
@@ -152,6 +156,20 @@ impl Recorder {
             }
             Note::Strange => self.desired.strange(),
             Note::Echo => self.reports.echoed(),
+            Note::StreamSent(part) => {
+                self.streams.sent(index, part);
+                let sender = streams::sender(index).unwrap_or_default();
+                let due = schedule.stream(part.stream, sender, part.sequence);
+                self.timings.schedule_lag.saturating_record(now.since(due));
+            }
+            Note::StreamAcknowledged(part) => self.streams.acknowledged(crew, index, part, now),
+            Note::StreamRefused(part, code) => {
+                self.streams.refused(index, part);
+                self.refused(&format!("stream {:#04x}", code.value()));
+            }
+            Note::StreamArrived { from, part, dup } => {
+                self.streams.arrived(crew, from, part, dup, now);
+            }
         }
     }
 
@@ -169,6 +187,7 @@ impl Recorder {
         }
         self.reports.give_up(index, End::Sender);
         self.desired.give_up(index, End::Receiver);
+        self.streams.give_up(index);
         self.failed(who, failure);
     }
 
@@ -191,6 +210,13 @@ impl Recorder {
 
     /// The watcher received a message of this run.
     pub(super) fn watched(&mut self, crew: &Crew, topic: &str, mark: Mark, dup: bool, now: Micros) {
+        if Part::of_number(mark.sequence).is_some() {
+            match streams::found(crew, topic, mark, Reader::Watcher) {
+                Some(part) => self.streams.arrived(crew, mark.device, part, dup, now),
+                None => self.streams.strange(),
+            }
+            return;
+        }
         if crew.device_topic(topic) != Some((mark.device, "reported")) {
             self.reports.strange();
             return;
@@ -263,7 +289,8 @@ impl Recorder {
             reports_acknowledged: self.timings.publish_ack.len(),
             reports_delivered: self.timings.publish_delivery.len(),
             orders_delivered: self.timings.desired_delivery.len(),
-            messages_open: self.reports.open() + self.desired.open(),
+            streams_delivered: self.streams.delivered(),
+            messages_open: self.reports.open() + self.desired.open() + self.streams.open(),
             tokens: self.tokens.granted,
             impostors_refused: self.impostors.refused,
             errors: self.errors.values().map(|error| error.count).sum(),

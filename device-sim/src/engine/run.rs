@@ -16,6 +16,7 @@ use super::gateway::gateway;
 use super::impostor::impostor;
 use super::progress::{Phase, Progress, Snapshot};
 use super::recorder::Shared;
+use super::streams::total;
 use super::system;
 use super::watcher::Watcher;
 use crate::clock::{Clock, Micros};
@@ -23,7 +24,7 @@ use crate::identity::{Cast, Member};
 use crate::payload::RunTag;
 use crate::random::fresh;
 use crate::report::{Process, Report, checks};
-use crate::scenario::{Scenario, check};
+use crate::scenario::{Login, Scenario, check};
 use crate::session::Profile;
 use crate::target::Target;
 
@@ -78,8 +79,12 @@ impl Plan {
             Err(_) => format!("{name}.toml"),
         };
         let seed = quoted(&fleet.seed);
+        let login = match fleet.login {
+            Login::KgEd25519 => "",
+            Login::Password => " --login password",
+        };
         format!(
-            "{source} --devices {} --seed {seed} --prefix {} --gateways {}",
+            "{source} --devices {} --seed {seed} --prefix {} --gateways {}{login}",
             fleet.devices, fleet.prefix, gateways.count
         )
     }
@@ -156,6 +161,7 @@ async fn prepare(plan: &Plan) -> Result<Running, RunError> {
         broker_id: target.broker_id.clone(),
         identity_key: target.identity_key,
         keep_alive_s: scenario.fleet.keep_alive_s,
+        session_expiry_s: scenario.fleet.session_expiry_s,
     });
     let (stop, stopped) = watch::channel(false);
     // Two words about each device, and the start: nobody who tells ever waits.
@@ -163,11 +169,12 @@ async fn prepare(plan: &Plan) -> Result<Running, RunError> {
     let (news, heard) = mpsc::channel(room);
     let mut tasks = JoinSet::new();
 
-    let watcher = Watcher::start(target.mqtt, &target.broker_id, &cast, &enrol).await?;
+    let watcher = Watcher::start(target, scenario, &cast, &enrol).await?;
     let (ready, is_ready) = oneshot::channel();
     let control = Control {
         profile: Arc::clone(&profile),
         cast,
+        login: scenario.fleet.login,
         target: target.mqtt,
         shared: Arc::clone(&shared),
     };
@@ -289,9 +296,11 @@ fn report(plan: &Plan, running: &Running, elapsed_us: u64, process: Process) -> 
             ),
             elapsed_ms: elapsed_us / 1_000,
             passed: false,
+            login: scenario.fleet.login,
             logins: recorder.logins,
             reports: recorder.reports.summary(),
             desired: recorder.desired.summary(),
+            streams: recorder.streams.reports(),
             tokens: recorder.tokens,
             impostors: recorder.impostors.clone(),
             latency: recorder.timings.latencies(),
@@ -300,7 +309,8 @@ fn report(plan: &Plan, running: &Running, elapsed_us: u64, process: Process) -> 
             checks: Vec::new(),
             process,
         };
-        report.checks = checks(&report, scenario, target.identity_key.is_some());
+        let pinned = target.identity_key.is_some() && scenario.fleet.login == Login::KgEd25519;
+        report.checks = checks(&report, scenario, &total(&report.streams), pinned);
         report.passed = report.checks.iter().all(|check| check.passed);
         report
     })

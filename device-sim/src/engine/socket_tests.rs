@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 use super::{Plan, Quiet, RunError, Snapshot, run};
 use crate::peer::{BROKER_ID, Faults, Peer};
 use crate::report::Report;
-use crate::scenario::{Scenario, builtin};
+use crate::scenario::{Login, Scenario, builtin};
 use crate::target::Target;
 
 type Writers = Rc<Mutex<BTreeMap<u32, OwnedWriteHalf>>>;
@@ -107,6 +107,63 @@ fn a_good_broker_passes() {
             .command
             .starts_with("device-sim run --builtin smoke --devices 20 --seed smoke")
     );
+}
+
+/// Both phases at once: partners, and everybody to the watcher.
+fn streams() -> Scenario {
+    let mut scenario = builtin("load").expect("built in");
+    scenario.fleet.devices = 20;
+    scenario.reports.interval_ms = 20;
+    for (start_ms, stream) in (100..).step_by(100).zip(&mut scenario.streams) {
+        stream.senders = 9;
+        stream.interval_ms = 50;
+        stream.start_ms = start_ms;
+    }
+    scenario
+}
+
+#[test]
+fn streams_reach_their_readers_whatever_the_login() {
+    for login in [Login::KgEd25519, Login::Password] {
+        let mut scenario = streams();
+        scenario.fleet.login = login;
+        scenario.impostors.count = 2;
+        let report = go(&scenario, Faults::default()).expect("runs");
+        assert!(report.passed, "{report}");
+        let delivered: Vec<u64> = report
+            .streams
+            .iter()
+            .map(|stream| stream.messages.delivered)
+            .collect();
+        assert_eq!(delivered, [9 * 16, 9 * 64, 9 * 32]);
+        assert_eq!(report.impostors.refused, 2);
+        let proofs = match login {
+            Login::KgEd25519 => 20,
+            Login::Password => 0,
+        };
+        assert_eq!(report.logins.broker_proofs, proofs);
+        let row = report.to_string();
+        assert!(row.contains("bursts of 16"), "{row}");
+    }
+}
+
+#[test]
+fn a_stream_that_loses_is_found_out() {
+    let faults = Faults {
+        lose_every: Some(50),
+        ..Faults::default()
+    };
+    let mut scenario = streams();
+    scenario.run.grace_s = 1;
+    let report = go(&scenario, faults).expect("runs");
+    assert!(!report.passed);
+    let lost: u64 = report
+        .streams
+        .iter()
+        .map(|stream| stream.messages.lost)
+        .sum();
+    let sent = 20 + 9 * (16 + 64 + 32);
+    assert_eq!(lost + report.reports.lost, sent / 50);
 }
 
 #[test]
@@ -260,6 +317,7 @@ fn a_device_is_small() {
         broker_id: BROKER_ID.to_owned(),
         identity_key: None,
         keep_alive_s: 0,
+        session_expiry_s: 0,
     };
     let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
     let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
@@ -273,7 +331,7 @@ fn a_device_is_small() {
         news,
         stop,
     };
-    let size = size_of_val(&fleet::device(Arc::new(field), 0));
+    let size = size_of_val(&fleet::device(Arc::new(field), 0, None));
     println!("{size} bytes");
     assert!(size <= 1_800, "{size} bytes");
 }

@@ -13,7 +13,7 @@ use crate::identity::{Cast, Member};
 use crate::payload::{self, RunTag};
 use crate::peer::{BROKER_ID, Faults, Peer};
 use crate::random::Spread;
-use crate::scenario::{Scenario, builtin};
+use crate::scenario::{Login, Scenario, builtin};
 use crate::session::{Event, Failure, Key, Profile, Session, Wanted};
 
 fn scenario(devices: u32, seed: &str) -> Scenario {
@@ -275,6 +275,7 @@ fn virtually(scenario: &Scenario, faults: Faults, receive_max: u16) -> Recorder 
         broker_id: BROKER_ID.to_owned(),
         identity_key: Some(peer.identity_key()),
         keep_alive_s: scenario.fleet.keep_alive_s,
+        session_expiry_s: 0,
     });
     peer.receive_max = receive_max;
     let cast = Cast::new(&scenario.fleet.seed, &scenario.fleet.prefix);
@@ -313,8 +314,15 @@ fn virtually(scenario: &Scenario, faults: Faults, receive_max: u16) -> Recorder 
         Session::open(&profile, &names[0], key, [1; 16], Some(wanted), &mut out).expect("opens");
     world.open(Who::Watcher(watcher), &out);
     let mut out = Vec::new();
-    let controller =
-        Controller::open(&profile, &cast, &names[1], [2; 16], &mut out).expect("opens");
+    let controller = Controller::open(
+        &profile,
+        &cast,
+        Login::KgEd25519,
+        &names[1],
+        [2; 16],
+        &mut out,
+    )
+    .expect("opens");
     world.controller = world.open(Who::Controller(controller), &out);
     world.tell(News::Start(Arc::clone(&crew)));
     for index in 0..scenario.fleet.devices {
@@ -432,6 +440,7 @@ fn a_refusing_broker_ends_the_run_at_once_with_advice() {
         broker_id: BROKER_ID.to_owned(),
         identity_key: None,
         keep_alive_s: 0,
+        session_expiry_s: 0,
     };
     let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
     let mut recorder = Recorder::new(&scenario);
@@ -468,6 +477,7 @@ fn a_device_that_is_not_answered_in_time_is_late() {
         broker_id: BROKER_ID.to_owned(),
         identity_key: None,
         keep_alive_s: 0,
+        session_expiry_s: 0,
     };
     let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
     let mut out = Vec::new();

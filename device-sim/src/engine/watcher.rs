@@ -1,5 +1,6 @@
 //! The watcher: rumqttc, a client that we did not write, so that the proof that nothing was lost does not come from the
-//! code that sent it. It cannot do AUTH and logs in with a signed assertion as password (SPEC.md §6).
+//! code that sent it. It cannot do AUTH and logs in with a signed assertion as password (SPEC.md §6), or with a plain
+//! password where the fleet does.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,11 +15,14 @@ use tokio::time::timeout;
 
 use super::error::RunError;
 use super::fleet::Field;
+use super::streams::EVENTS_FILTER;
 use crate::clock;
 use crate::enrol::hex;
 use crate::identity::{Cast, Member};
 use crate::payload;
 use crate::random::fresh;
+use crate::scenario::{Login, Reader, Scenario, Stream};
+use crate::target::Target;
 
 /// How long logging in and subscribing may take, s.
 const READY_S: u64 = 10;
@@ -26,10 +30,10 @@ const READY_S: u64 = 10;
 /// How long saying goodbye may take, s.
 const GOODBYE_S: u64 = 2;
 
-/// What it asks for.
-const FILTER: &str = "devices/+/reported";
+/// Where reports are.
+const REPORTED_FILTER: &str = "devices/+/reported";
 
-/// rumqttc's own queue of requests; the watcher makes two.
+/// rumqttc's own queue of requests; the watcher makes three.
 const REQUESTS: usize = 4;
 
 /// A watcher that is subscribed.
@@ -37,20 +41,39 @@ pub(super) struct Watcher {
     client: AsyncClient,
     events: EventLoop,
     id: String,
+    filters: &'static [&'static str],
 }
 
 impl Watcher {
     /// Logs in and subscribes.
     pub(super) async fn start(
-        target: SocketAddr,
-        broker_id: &str,
+        target: &Target,
+        scenario: &Scenario,
         cast: &Cast,
         enrol: &str,
     ) -> Result<Self, RunError> {
         let id = cast.id(Member::Watcher);
-        let password = assertion(cast, &id, broker_id)?;
-        let (client, events) = AsyncClient::new(options(target, &id, password), REQUESTS);
-        let mut watcher = Self { client, events, id };
+        let password = match scenario.fleet.login {
+            Login::KgEd25519 => assertion(cast, &id, &target.broker_id)?,
+            Login::Password => cast.password(Member::Watcher),
+        };
+        let target = target.mqtt;
+        let options = options(target, &id, password, scenario.fleet.session_expiry_s);
+        let (client, events) = AsyncClient::new(options, REQUESTS);
+        // It asks for what comes only: a filter that nothing matches still costs the broker a look.
+        let watched = |stream: &Stream| stream.to == Reader::Watcher;
+        let has_events = scenario.streams.iter().any(watched);
+        let filters: &[&str] = match (scenario.reports_each() > 0, has_events) {
+            (true, true) => &[REPORTED_FILTER, EVENTS_FILTER],
+            (false, true) => &[EVENTS_FILTER],
+            (_, false) => &[REPORTED_FILTER],
+        };
+        let mut watcher = Self {
+            client,
+            events,
+            id,
+            filters,
+        };
         let not_ready = |reason: String| RunError::NotReady {
             id: cast.id(Member::Watcher),
             reason,
@@ -61,7 +84,10 @@ impl Watcher {
             Ok(Ok(SubscribeReasonCode::Success(QoS::AtLeastOnce))) => Ok(watcher),
             Ok(Ok(code)) => Err(RunError::NotReady {
                 id: watcher.id,
-                reason: format!("its subscription to {FILTER} was answered with {code:?}"),
+                reason: format!(
+                    "its subscription to {} was answered with {code:?}",
+                    watcher.filters.join(" and ")
+                ),
                 advice: Some("it needs the role `operator`: enrol it with `device-sim enrol`"),
             }),
             Ok(Err(error)) => match refusal(&error) {
@@ -78,14 +104,19 @@ impl Watcher {
 
     async fn subscribe(&mut self) -> Result<SubscribeReasonCode, ConnectionError> {
         // The queue is empty: this cannot fail.
-        let _ = self.client.try_subscribe(FILTER, QoS::AtLeastOnce);
+        for filter in self.filters {
+            let _ = self.client.try_subscribe(*filter, QoS::AtLeastOnce);
+        }
+        let mut granted = 0;
         loop {
-            if let Event::Incoming(Packet::SubAck(suback)) = self.events.poll().await? {
-                return Ok(suback
-                    .return_codes
-                    .first()
-                    .copied()
-                    .unwrap_or(SubscribeReasonCode::Unspecified));
+            let Event::Incoming(Packet::SubAck(suback)) = self.events.poll().await? else {
+                continue;
+            };
+            let code = suback.return_codes.first().copied();
+            granted += 1;
+            match code.unwrap_or(SubscribeReasonCode::Unspecified) {
+                SubscribeReasonCode::Success(QoS::AtLeastOnce) if granted < self.filters.len() => {}
+                last => return Ok(last),
             }
         }
     }
@@ -129,7 +160,7 @@ fn record(field: &Field, publish: &Publish) {
 }
 
 /// rumqttc, set up to take the load of a whole fleet.
-fn options(target: SocketAddr, id: &str, password: String) -> MqttOptions {
+fn options(target: SocketAddr, id: &str, password: String, session_expiry_s: u32) -> MqttOptions {
     let mut options = MqttOptions::new(id, target.ip().to_string(), target.port());
     options
         .set_credentials(id, password)
@@ -143,6 +174,9 @@ fn options(target: SocketAddr, id: &str, password: String) -> MqttOptions {
         .set_max_packet_size(Some(64 * 1024))
         // It publishes nothing; its default reserves room for 65535 messages under way.
         .set_outgoing_inflight_upper_limit(8);
+    if session_expiry_s > 0 {
+        options.set_session_expiry_interval(Some(session_expiry_s));
+    }
     options
 }
 

@@ -6,7 +6,12 @@ use crate::ledger::Summary;
 use crate::scenario::Scenario;
 
 /// Judges a report; `pinned` says that the broker's key was known, so that it had to prove itself every time.
-pub(crate) fn checks(report: &Report, scenario: &Scenario, pinned: bool) -> Vec<Check> {
+pub(crate) fn checks(
+    report: &Report,
+    scenario: &Scenario,
+    streamed: &Summary,
+    pinned: bool,
+) -> Vec<Check> {
     let devices = u64::from(scenario.fleet.devices);
     let mut checks = vec![exact(
         "devices logged in and subscribed",
@@ -22,6 +27,7 @@ pub(crate) fn checks(report: &Report, scenario: &Scenario, pinned: bool) -> Vec<
     }
     ledger(&mut checks, &report.reports, &REPORTS);
     ledger(&mut checks, &report.desired, &ORDERS);
+    ledger(&mut checks, streamed, &STREAMS);
     let tokens = u64::from(scenario.gateways.count) * u64::from(scenario.gateways.tokens);
     if tokens > 0 {
         checks.push(exact(
@@ -100,6 +106,14 @@ const ORDERS: Names = Names {
     duplicates: "orders delivered twice without DUP",
     reordered: "orders out of order within a device",
     strange: "orders that nobody sent, or for another device",
+};
+
+const STREAMS: Names = Names {
+    arrived: "streamed messages acknowledged and at their reader",
+    lost: "streamed messages acknowledged and lost",
+    duplicates: "streamed messages delivered twice without DUP",
+    reordered: "streamed messages out of order within a sender",
+    strange: "streamed messages that nobody sent, or elsewhere",
 };
 
 fn ledger(checks: &mut Vec<Check>, summary: &Summary, names: &Names) {

@@ -59,10 +59,7 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        let new = || {
-            Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)
-                .expect("bounds are in order, 3 digits are allowed")
-        };
+        let new = histogram;
         Self {
             login: new(),
             ready: new(),
@@ -93,7 +90,14 @@ impl Timings {
     }
 }
 
-fn numbers(histogram: &Histogram<u64>) -> Latency {
+/// For latencies up to the longest that is told apart.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)
+        .expect("bounds are in order, 3 digits are allowed")
+}
+
+/// A histogram in numbers.
+pub(crate) fn numbers(histogram: &Histogram<u64>) -> Latency {
     if histogram.is_empty() {
         return Latency::default();
     }

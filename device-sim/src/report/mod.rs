@@ -8,6 +8,7 @@ mod text;
 
 pub use files::write;
 pub use latency::{Latencies, Latency, Timings};
-pub use model::{Check, ErrorCount, Impostors, Logins, Process, Report, Tokens};
+pub use model::{Check, ErrorCount, Impostors, Logins, Process, Report, StreamReport, Tokens};
 
 pub(crate) use checks::checks;
+pub(crate) use latency::{histogram, numbers};

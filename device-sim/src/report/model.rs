@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::latency::Latencies;
+use super::latency::{Latencies, Latency};
 use crate::ledger::Summary;
+use crate::scenario::Login;
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -34,12 +35,16 @@ pub struct Report {
     pub elapsed_ms: u64,
     /// Whether every check passed.
     pub passed: bool,
+    /// How everybody logged in.
+    pub login: Login,
     /// Logins.
     pub logins: Logins,
     /// Device to watcher.
     pub reports: Summary,
     /// Controller to device.
     pub desired: Summary,
+    /// Streams, in their order.
+    pub streams: Vec<StreamReport>,
     /// Tokens over CoAP.
     pub tokens: Tokens,
     /// Those who must not get in.
@@ -69,6 +74,19 @@ pub struct Logins {
     pub subscribed: u64,
     /// Failed, at whatever stage.
     pub failed: u64,
+}
+
+/// One stream.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamReport {
+    /// As the scenario calls it.
+    pub name: String,
+    /// Its ledger.
+    pub messages: Summary,
+    /// From the scheduled instant to the PUBACK.
+    pub ack: Latency,
+    /// From the scheduled instant to the reader.
+    pub delivery: Latency,
 }
 
 /// Tokens over CoAP.

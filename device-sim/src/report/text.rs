@@ -97,6 +97,9 @@ impl Report {
         )?;
         ledger_row(f, "device -> watcher", &self.reports)?;
         ledger_row(f, "operator -> device", &self.desired)?;
+        for stream in &self.streams {
+            ledger_row(f, &stream.name, &stream.messages)?;
+        }
         writeln!(f)
     }
 
@@ -120,6 +123,9 @@ impl Report {
             if row.count > 0 {
                 latency_row(f, name, row)?;
             }
+        }
+        for stream in &self.streams {
+            latency_row(f, &stream.name, &stream.delivery)?;
         }
         writeln!(f)
     }

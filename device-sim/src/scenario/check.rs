@@ -1,6 +1,6 @@
 //! From text to a [`Scenario`] that can be run.
 
-use super::model::{Messages, Scenario};
+use super::model::{Messages, Scenario, Stream};
 use crate::identity::PREFIX_LEN_MAX;
 
 /// More devices than any one process can hold sockets for.
@@ -15,6 +15,10 @@ const PAYLOAD_MAX: u16 = 8_192;
 /// Smallest payload: the braces, the words and the numbers of [`crate::payload`].
 const PAYLOAD_MIN: u16 = 64;
 
+/// Phases of one run.
+const STREAMS_MAX: usize = 8;
+
+const LOAD: &str = include_str!("../../scenarios/load.toml");
 const SMOKE: &str = include_str!("../../scenarios/smoke.toml");
 
 /// Why a scenario cannot be run.
@@ -41,7 +45,7 @@ pub enum ScenarioError {
 /// The names of the built-in scenarios.
 #[must_use]
 pub fn builtin_names() -> Vec<&'static str> {
-    vec!["smoke"]
+    vec!["smoke", "load"]
 }
 
 /// A built-in scenario's text.
@@ -50,6 +54,7 @@ pub fn builtin_names() -> Vec<&'static str> {
 /// When there is none of that name.
 pub fn builtin_text(name: &str) -> Result<&'static str, ScenarioError> {
     match name {
+        "load" => Ok(LOAD),
         "smoke" => Ok(SMOKE),
         other => Err(ScenarioError::NoSuchBuiltin(other.to_owned())),
     }
@@ -147,8 +152,21 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
 
     check_messages("reports", &scenario.reports)?;
     check_messages("desired", &scenario.desired)?;
+    require(
+        scenario.streams.len() <= STREAMS_MAX,
+        "streams",
+        "name",
+        "may be given 8 times at most",
+    )?;
+    for stream in &scenario.streams {
+        check_stream(stream, fleet.devices)?;
+    }
     let each = u64::from(scenario.reports_each()) + u64::from(scenario.desired_each());
-    let all = each.saturating_mul(u64::from(fleet.devices));
+    let streamed = |stream: &Stream| u64::from(stream.senders) * u64::from(stream.count);
+    let all = scenario.streams.iter().map(streamed).fold(
+        each.saturating_mul(u64::from(fleet.devices)),
+        u64::saturating_add,
+    );
     require(
         all <= MESSAGES_MAX,
         "run",
@@ -194,6 +212,36 @@ fn check_messages(section: &'static str, messages: &Messages) -> Result<(), Scen
     require(
         sizes.contains(&messages.payload_bytes),
         section,
+        "payload_bytes",
+        "must be between 64 and 8192",
+    )
+}
+
+fn check_stream(stream: &Stream, devices: u32) -> Result<(), ScenarioError> {
+    let require = |holds, field, rule| require(holds, "streams", field, rule);
+    require(
+        (1..=devices / 2).contains(&stream.senders),
+        "senders",
+        "must be at least 1 and at most half of the devices: each has a partner",
+    )?;
+    require(
+        (1..=10_000_000).contains(&stream.count),
+        "count",
+        "must be between 1 and 10000000",
+    )?;
+    require(stream.burst > 0, "burst", "must be at least 1")?;
+    require(
+        (1..=86_400_000).contains(&stream.interval_ms),
+        "interval_ms",
+        "must be between 1 and a day (86400000)",
+    )?;
+    require(
+        stream.start_ms <= 86_400_000,
+        "start_ms",
+        "must be at most a day (86400000)",
+    )?;
+    require(
+        (PAYLOAD_MIN..=PAYLOAD_MAX).contains(&stream.payload_bytes),
         "payload_bytes",
         "must be between 64 and 8192",
     )
@@ -303,5 +351,32 @@ mod tests {
         assert_eq!(scenario.reports_each(), 1);
         scenario.desired.interval_ms = 0;
         assert_eq!(scenario.desired_each(), 0);
+    }
+
+    #[test]
+    fn streams_need_partners_and_counts() {
+        for (good, bad, field) in [
+            ("senders = 500", "senders = 501", "senders"),
+            ("senders = 500", "senders = 0", "senders"),
+            ("count = 16", "count = 0", "count"),
+            ("burst = 1\n", "burst = 0\n", "burst"),
+            ("interval_ms = 250", "interval_ms = 0", "interval_ms"),
+        ] {
+            assert!(LOAD.contains(good), "{good}");
+            match parse(&LOAD.replacen(good, bad, 1)) {
+                Err(ScenarioError::Value {
+                    section: "streams",
+                    field: found,
+                    ..
+                }) => assert_eq!(found, field),
+                other => panic!("{bad}: {other:?}"),
+            }
+        }
+        let one = LOAD.split_once("[[streams]]").expect("some").1;
+        let many = format!("{LOAD}{}", format!("[[streams]]{one}").repeat(3));
+        assert!(matches!(
+            parse(&many),
+            Err(ScenarioError::Value { field: "name", .. })
+        ));
     }
 }

@@ -9,4 +9,7 @@ mod model;
 
 pub(crate) use check::check;
 pub use check::{ScenarioError, builtin, builtin_names, builtin_text, checked, parse};
-pub use model::{Arrivals, Fleet, Gateways, Impostors, Messages, Run, Scenario, Thresholds};
+pub use model::{
+    Arrivals, Fleet, Gateways, Impostors, Login, Messages, Reader, Run, Scenario, Stream,
+    Thresholds,
+};

@@ -21,6 +21,9 @@ pub struct Scenario {
     pub reports: Messages,
     /// What devices are told.
     pub desired: Messages,
+    /// Messages between two members of the fleet, or from many to the watcher, phase by phase.
+    #[serde(default)]
+    pub streams: Vec<Stream>,
     /// Who fetches tokens over CoAP.
     #[serde(default)]
     pub gateways: Gateways,
@@ -46,6 +49,24 @@ pub struct Fleet {
     pub keep_alive_s: u16,
     /// A device that is not subscribed this long after it was due has failed.
     pub login_timeout_s: u64,
+    /// How everybody logs in.
+    #[serde(default)]
+    pub login: Login,
+    /// How long sessions outlive their connections, s: above 0 the broker must keep what they have not acknowledged.
+    #[serde(default)]
+    pub session_expiry_s: u32,
+}
+
+/// How the fleet, the watcher and the controller log in.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Login {
+    /// With their keys: the methods of Keygate.
+    #[default]
+    #[serde(rename = "kg-ed25519")]
+    KgEd25519,
+    /// With user name (the id) and a password that derives from the seed: what any broker takes.
+    #[serde(rename = "password")]
+    Password,
 }
 
 /// How devices come: open loop.
@@ -56,6 +77,10 @@ pub struct Arrivals {
     pub rate_per_s: f64,
     /// Spread of each arrival, as a share of the gap between two.
     pub jitter: f64,
+    /// Logins under way at a time; 0 for any number. With a bound the fleet comes as fast as the broker takes it, and
+    /// latencies still count from the instant at which each was due.
+    #[serde(default)]
+    pub at_once_max: u32,
 }
 
 /// How long a run takes.
@@ -80,6 +105,47 @@ pub struct Messages {
     pub jitter: f64,
     /// Payloads are padded to this.
     pub payload_bytes: u16,
+}
+
+/// A phase of messages at QoS 1. Senders are the devices with even numbers; each has a partner, the next odd one.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// What the report calls it.
+    pub name: String,
+    /// Who reads it.
+    pub to: Reader,
+    /// How many devices send.
+    pub senders: u32,
+    /// Messages of each.
+    pub count: u32,
+    /// How many of them at a time.
+    pub burst: u32,
+    /// From one burst of a sender to its next; senders are spread over it.
+    pub interval_ms: u64,
+    /// From the first device's arrival to the phase's start.
+    pub start_ms: u64,
+    /// Payloads are padded to this.
+    pub payload_bytes: u16,
+}
+
+/// Who reads a stream.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reader {
+    /// Each sender's partner, which subscribes to that and nothing else: one publisher, one subscriber.
+    Partner,
+    /// The watcher: many publishers, one subscriber.
+    Watcher,
+}
+
+impl Stream {
+    /// From its start to its last message, ms.
+    #[must_use]
+    pub fn span_ms(&self) -> u64 {
+        let bursts = u64::from(self.count.div_ceil(self.burst.max(1)));
+        bursts.saturating_mul(self.interval_ms)
+    }
 }
 
 /// Gateways.
@@ -129,6 +195,14 @@ impl Scenario {
     #[must_use]
     pub fn desired_each(&self) -> u32 {
         self.each(&self.desired)
+    }
+
+    /// Whether odd devices listen to even ones.
+    #[must_use]
+    pub fn has_partners(&self) -> bool {
+        self.streams
+            .iter()
+            .any(|stream| stream.to == Reader::Partner)
     }
 
     /// As many as start within the duration, and one at least.

@@ -1,10 +1,10 @@
-//! The two states of a session in its login (SPEC.md §4).
+//! What a session logs in with, and the two states of a `kg-ed25519` login (SPEC.md §4).
 
 use keygate_protocol::crypto::{Signable, Signature, Signer, SignerFault, SoftwareSigner};
 use keygate_protocol::ident::{Id, KeyId};
 use keygate_protocol::login::device::{self, Login};
 use keygate_protocol::login::{ClientId, METHOD, Opening};
-use keygate_protocol::mqtt::{Auth, Connect, Packet, ReasonCode, Version};
+use keygate_protocol::mqtt::{Auth, ConnackProperties, Connect, Packet, ReasonCode, Version};
 
 use super::online::Online;
 use super::state::{Event, Profile, State};
@@ -55,11 +55,53 @@ impl Signer for Key {
     }
 }
 
+/// What a session logs in with.
+#[derive(Debug)]
+pub enum Credential {
+    /// `kg-ed25519`.
+    Key(Box<Key>),
+    /// User name (the id) and password.
+    Password(String),
+}
+
+impl From<Key> for Credential {
+    fn from(key: Key) -> Self {
+        Self::Key(Box::new(key))
+    }
+}
+
 /// What goes on after the login.
 #[derive(Debug)]
-struct Plan {
-    keep_alive_s: u16,
-    wanted: Option<Wanted>,
+pub(super) struct Plan {
+    pub(super) keep_alive_s: u16,
+    pub(super) wanted: Option<Wanted>,
+}
+
+impl Plan {
+    /// The login is granted: what the broker said about the session counts from here on.
+    pub(super) fn go_on<'a>(
+        self,
+        granted: &ConnackProperties<'_>,
+        now: Micros,
+        out: &mut Vec<u8>,
+    ) -> Result<State<'a>, Failure> {
+        let keep_alive_s = granted.keep_alive_s.unwrap_or(self.keep_alive_s);
+        let online = Online::new(keep_alive_s, granted.receive_max.min(WINDOW_MAX), now);
+        Ok(match self.wanted {
+            Some(wanted) => State::AwaitGrant(online.subscribe(&wanted, now, out)?),
+            None => State::Online(online),
+        })
+    }
+}
+
+/// What every CONNECT of a run says.
+pub(super) fn connect<'a>(profile: &Profile, id: &'a str) -> Connect<'a> {
+    let mut connect = Connect::new(Version::V5, id);
+    connect.keep_alive_s = profile.keep_alive_s;
+    connect.properties.session_expiry_s = profile.session_expiry_s;
+    connect.properties.receive_max = RECEIVE_MAX;
+    connect.properties.packet_size_max = Some(PACKET_MAX);
+    connect
 }
 
 /// CONNECT went out.
@@ -93,10 +135,7 @@ impl<'a> AwaitChallenge<'a> {
             login = login.pin(identity_key);
         }
 
-        let mut connect = Connect::new(Version::V5, id);
-        connect.keep_alive_s = profile.keep_alive_s;
-        connect.properties.receive_max = RECEIVE_MAX;
-        connect.properties.packet_size_max = Some(PACKET_MAX);
+        let mut connect = connect(profile, id);
         let (login, open) = login.open(nonce, Opening::of_connect(&connect));
         connect.properties.auth_method = Some(METHOD);
         connect.properties.auth_data = Some(open.as_ref());
@@ -163,11 +202,6 @@ impl<'a> AwaitConfirmation<'a> {
             proven: confirmed.broker_proved(),
         });
 
-        let keep_alive_s = granted.keep_alive_s.unwrap_or(plan.keep_alive_s);
-        let online = Online::new(keep_alive_s, granted.receive_max.min(WINDOW_MAX), now);
-        Ok(match plan.wanted {
-            Some(wanted) => State::AwaitGrant(online.subscribe(&wanted, now, out)?),
-            None => State::Online(online),
-        })
+        plan.go_on(granted, now, out)
     }
 }

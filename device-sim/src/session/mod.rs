@@ -1,9 +1,10 @@
-//! One MQTT 5 connection with a `kg-ed25519` login, as a device keeps it. Sans-I/O: bytes and time in, bytes and events
+//! One MQTT 5 connection as a device keeps it, with a `kg-ed25519` login or a password. Sans-I/O: bytes and time in, bytes and events
 //! out; one type per state.
 //!
 //! ```text
 //! open ──▶ AwaitChallenge ──AUTH──▶ AwaitConfirmation ──CONNACK──▶ AwaitGrant ──SUBACK──▶ Online
 //!                                                    └──(nothing to subscribe)─────────▶ Online
+//! open ──▶ AwaitConnack ──CONNACK──▶ as above: with a password, for brokers that know no keys
 //! ```
 //!
 //! How to drive a [`Session`]: send what [`open`](Session::open) wrote; hand every received byte to
@@ -14,12 +15,13 @@
 mod failure;
 mod login;
 mod online;
+mod password;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use failure::{Failure, Stage};
-pub use login::Key;
+pub use login::{Credential, Key};
 pub use state::{Event, Profile, Session, Wanted};
 
 use keygate_protocol::sink::{CapacityError, Sink};

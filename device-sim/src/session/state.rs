@@ -3,8 +3,9 @@
 use keygate_protocol::crypto::PublicKey;
 use keygate_protocol::mqtt::{self, Disconnect, Packet, ReasonCode, Sender, Version};
 
-use super::login::{AwaitChallenge, AwaitConfirmation, Key};
+use super::login::{AwaitChallenge, AwaitConfirmation, Credential};
 use super::online::{AwaitGrant, Online};
+use super::password::AwaitConnack;
 use super::{Failure, PACKET_MAX, Stage, Wire};
 use crate::clock::Micros;
 
@@ -17,6 +18,8 @@ pub struct Profile {
     pub identity_key: Option<PublicKey>,
     /// MQTT keep-alive; 0 for none.
     pub keep_alive_s: u16,
+    /// How long sessions outlive their connections, s.
+    pub session_expiry_s: u32,
 }
 
 /// The topics that a session asks for.
@@ -66,6 +69,7 @@ pub struct Session<'a> {
 pub(super) enum State<'a> {
     AwaitChallenge(AwaitChallenge<'a>),
     AwaitConfirmation(AwaitConfirmation<'a>),
+    AwaitConnack(AwaitConnack),
     AwaitGrant(AwaitGrant),
     Online(Online),
     /// Failed, or said goodbye.
@@ -73,22 +77,27 @@ pub(super) enum State<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Begins the login of `id` with `key`; `out` gets the CONNECT.
+    /// Begins the login of `id` with a key or a password; `out` gets the CONNECT.
     ///
     /// # Errors
     /// When an id breaks the rules of ids.
     pub fn open(
         profile: &'a Profile,
         id: &'a str,
-        key: Key,
+        credential: impl Into<Credential>,
         nonce: [u8; 16],
         wanted: Option<Wanted>,
         out: &mut Vec<u8>,
     ) -> Result<Self, Failure> {
-        let state = AwaitChallenge::open(profile, id, key, nonce, wanted, out)?;
-        Ok(Self {
-            state: State::AwaitChallenge(state),
-        })
+        let state = match credential.into() {
+            Credential::Key(key) => {
+                State::AwaitChallenge(AwaitChallenge::open(profile, id, *key, nonce, wanted, out)?)
+            }
+            Credential::Password(password) => {
+                State::AwaitConnack(AwaitConnack::open(profile, id, &password, wanted, out)?)
+            }
+        };
+        Ok(Self { state })
     }
 
     /// Takes whole packets off the front of `bytes`, writes what they ask for, tells what they mean, and returns how
@@ -114,6 +123,7 @@ impl<'a> Session<'a> {
             self.state = match std::mem::replace(&mut self.state, State::Over) {
                 State::AwaitChallenge(state) => state.handle(packet, out)?,
                 State::AwaitConfirmation(state) => state.handle(packet, now, out, heard)?,
+                State::AwaitConnack(state) => state.handle(packet, now, out, heard)?,
                 State::AwaitGrant(state) => state.handle(packet, now, out, heard)?,
                 State::Online(state) => state.handle(packet, now, out, heard)?,
                 State::Over => State::Over,
@@ -180,7 +190,7 @@ impl<'a> Session<'a> {
     pub const fn stage(&self) -> Stage {
         match self.state {
             State::AwaitChallenge(_) => Stage::Challenge,
-            State::AwaitConfirmation(_) => Stage::Confirmation,
+            State::AwaitConfirmation(_) | State::AwaitConnack(_) => Stage::Confirmation,
             State::AwaitGrant(_) => Stage::Subscribe,
             State::Online(_) | State::Over => Stage::Online,
         }

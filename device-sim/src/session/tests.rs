@@ -24,6 +24,7 @@ impl Bench {
             broker_id: BROKER_ID.to_owned(),
             identity_key: Some(peer.identity_key()),
             keep_alive_s: 60,
+            session_expiry_s: 0,
         };
         Self {
             peer,
