@@ -16,13 +16,14 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The first setting that lies outside its allowed range: its name, its value, the smallest and the largest.
+            /// The settings that lie outside their allowed range: name, value, the smallest and the largest.
             #[must_use]
-            pub fn out_of_range(&self) -> Option<(&'static str, u64, u64, u64)> {
+            pub fn out_of_range(&self) -> Vec<(&'static str, u64, u64, u64)> {
+                let mut outside = Vec::new();
                 $(if !($min..=$max).contains(&self.$name) {
-                    return Some((stringify!($name), self.$name as u64, $min as u64, $max as u64));
+                    outside.push((stringify!($name), self.$name as u64, $min as u64, $max as u64));
                 })+
-                None
+                outside
             }
         }
     };
@@ -45,7 +46,8 @@ limits! {
     packet_bytes: u32 = 262_144, 1_024u32..=268_435_455u32;
     /// Bytes a shard held for packets of which only a part has arrived.
     reassembly_bytes: usize = 67_108_864, 65_536usize..=17_179_869_184usize;
-    /// QoS 1 publishes of one client that may wait for their acknowledgement (declared as Receive Maximum).
+    /// QoS 1 and 2 publishes of one client that may wait for their acknowledgement (declared as Receive Maximum); also
+    /// the most packet ids that are remembered for its QoS 2.
     receive_max: u16 = 1_024, 1u16..=65_535u16;
     /// QoS 1 messages to one client that may wait for its acknowledgement; its own Receive Maximum can only lower it.
     inflight_max: u16 = 1_024, 1u16..=65_535u16;
@@ -54,6 +56,23 @@ limits! {
     /// Bytes queued for one slow session, for the same reason. A client that leaves as many bytes of answers unread
     /// ends likewise.
     queue_bytes: usize = 8_388_608, 1_024usize..=17_179_869_184usize;
+    /// Bytes queued for all sessions of a shard together, connected or not: what a flood into many queues can take of
+    /// the memory.
+    queued_bytes: usize = 1_073_741_824, 65_536usize..=17_592_186_044_416usize;
+    /// Sessions of one identity, where client ids other than its own are allowed; one more login is refused (0x97). A
+    /// device with a panel and a few tools needs a handful.
+    sessions_per_identity: usize = 16, 1usize..=1_000_000usize;
+    /// Seconds that a session outlives its connection, at most: a client's own wish can only lower it, and it is told
+    /// (Session Expiry Interval of CONNACK). An MQTT 3.1.1 client with clean session 0 gets exactly this. Default 30
+    /// days, 0 keeps no session, 4294967295 lets a client have one for ever.
+    session_expiry_max_s: u32 = 2_592_000, 0u32..=4_294_967_295u32;
+    /// Seconds of keep-alive, at most; a client that asks for more, or for none, gets this and is told (Server Keep
+    /// Alive). MQTT 3.1.1 has no way to be told and keeps what it asked for. 0: as the client asks.
+    keep_alive_max_s: u16 = 0, 0u16..=65_535u16;
+    /// Topic aliases that a client may set (declared as Topic Alias Maximum); each holds one topic name. 0 is none.
+    topic_aliases: u16 = 16, 0u16..=65_535u16;
+    /// Topic aliases that we set towards a client that takes them; its own maximum can only lower it. 0 is none.
+    topic_aliases_out: u16 = 16, 0u16..=65_535u16;
     /// Bytes in a connection's write buffer above which QoS 0 messages to it are dropped and retained ones wait.
     write_bytes: usize = 262_144, 1_024usize..=1_073_741_824usize;
     /// Subscriptions a session.
@@ -103,16 +122,23 @@ mod tests {
 
     #[test]
     fn defaults_are_inside_their_ranges() {
-        assert_eq!(Limits::default().out_of_range(), None);
+        assert_eq!(Limits::default().out_of_range(), []);
     }
 
     #[test]
-    fn a_value_outside_its_range_is_named() {
+    fn every_value_outside_its_range_is_named() {
         let limits = Limits {
             inbox: 1,
+            sessions_per_identity: 0,
             ..Limits::default()
         };
-        assert_eq!(limits.out_of_range(), Some(("inbox", 1, 2, 1_048_576)));
+        assert_eq!(
+            limits.out_of_range(),
+            [
+                ("sessions_per_identity", 0, 1, 1_000_000),
+                ("inbox", 1, 2, 1_048_576)
+            ]
+        );
     }
 
     #[test]

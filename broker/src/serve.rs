@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::admin;
-use crate::authn::{Authn, AuthnConfig, ChallengeKeys, ListenerRules, ReplayBounds};
-use crate::authz::Policy;
+use crate::authn::{
+    Authn, AuthnConfig, ChallengeKeys, ListenerRules, ROLE_ANONYMOUS, ReplayBounds,
+};
+use crate::authz::{PatternError, Policy, Role};
 use crate::clock::{Clock, SystemClock};
 use crate::coap;
-use crate::config::{AssertionReuse, Config};
+use crate::config::{AssertionReuse, Config, SubscribeRefusal};
 use crate::gate::Gate;
 use crate::hub::HubShared;
 use crate::identity::{Registry, SqliteStore, StoreError};
@@ -23,6 +25,7 @@ use crate::telemetry::event::{BrokerChange, EventKind};
 use crate::telemetry::{Audit, AuditWriter, Event};
 use crate::token::{TOKEN_LIFE_S, TokenIssuer};
 use keygate_protocol::ident::IdError;
+use keygate_protocol::mqtt::ReasonCode;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
@@ -39,6 +42,9 @@ pub enum StartError {
     /// The broker's name is none that devices can be configured with.
     #[error("the broker id is not an id: {0}")]
     BrokerId(IdError),
+    /// A topic filter of the configuration is none.
+    #[error("[anonymous]: {0}")]
+    Policy(PatternError),
     /// A private key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -350,7 +356,7 @@ impl Parts {
         });
         let gate = Arc::new(Gate {
             authn: Arc::new(authn.map_err(StartError::BrokerId)?),
-            policy: Arc::new(Policy::builtin()),
+            policy: Arc::new(policy(config).map_err(StartError::Policy)?),
             directory: Arc::clone(&directory),
             limits: Arc::clone(&limits),
             listeners: config
@@ -358,6 +364,10 @@ impl Parts {
                 .map(|address| rules(address, config))
                 .into_iter()
                 .collect(),
+            subscribe_refusal: match config.subscribe_refusal() {
+                SubscribeRefusal::NotAuthorized => ReasonCode::NotAuthorized,
+                SubscribeRefusal::Unspecified => ReasonCode::UnspecifiedError,
+            },
         });
         let hub = Arc::new(HubShared::new(
             limits,
@@ -374,18 +384,37 @@ impl Parts {
     }
 }
 
+/// The built-in roles, and what the configuration gives to clients that prove nothing.
+fn policy(config: &Config) -> Result<Policy, PatternError> {
+    let policy = Policy::builtin();
+    let Some(anonymous) = config.anonymous() else {
+        return Ok(policy);
+    };
+    let allow: Vec<&str> = anonymous.allow.iter().map(String::as_str).collect();
+    let deny: Vec<&str> = anonymous.deny.iter().map(String::as_str).collect();
+    Ok(policy.with(Role::open(ROLE_ANONYMOUS, &allow, &deny)?))
+}
+
 /// What a plain listener takes: an assertion may be used again only where nobody else can have read it.
 fn rules(address: SocketAddr, config: &Config) -> ListenerRules {
+    let is_loopback = address.ip().is_loopback();
     let reusable = match config.assertion_reuse() {
-        AssertionReuse::Auto => address.ip().is_loopback(),
+        AssertionReuse::Auto => is_loopback,
         AssertionReuse::Once => false,
         AssertionReuse::UntilExpiry => true,
     };
-    if reusable {
+    let mut rules = if reusable {
         ListenerRules::loopback()
     } else {
         ListenerRules::plain()
+    };
+    rules.assertion_ttl_max_s = config.assertion_ttl_max_s();
+    rules.client_id = config.client_id();
+    // The configuration says it for loopback listeners only; this is where it would hurt if it did not.
+    if config.anonymous().is_some() && is_loopback {
+        rules = rules.and_anonymous();
     }
+    rules
 }
 
 /// Connections that the kernel keeps for us while the shards are busy: a fleet that comes back all at once.

@@ -151,6 +151,9 @@ impl Assertion<'_> {
 
     fn check(&self) -> Result<(), AssertionError> {
         if let Some(client_id) = self.client_id {
+            if client_id.is_empty() {
+                return Err(AssertionError::ClientIdEmpty);
+            }
             ClientId::new(client_id).map_err(AssertionError::ClientId)?;
             let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
             if !client_id.bytes().all(plain) {
@@ -235,10 +238,12 @@ pub enum AssertionError {
     BadChallenge,
     /// The `jti` is none; see [`is_jti`].
     BadJti,
-    /// The client id is empty or too long.
+    /// The client id is too long.
     ClientId(ClientIdError),
     /// The client id holds a character that JSON would have to escape, or one beyond ASCII.
     ClientIdCharacter,
+    /// The client id is empty: leave the claim out instead.
+    ClientIdEmpty,
     /// It would live longer than any broker can be configured for.
     LifeTooLong,
     /// It would end before it begins.
@@ -257,6 +262,9 @@ impl fmt::Display for AssertionError {
             Self::ClientId(error) => return error.fmt(f),
             Self::ClientIdCharacter => {
                 "the client id of an assertion is printable ASCII without quotes and backslashes"
+            }
+            Self::ClientIdEmpty => {
+                "the client id of an assertion is not empty; leave it out instead"
             }
             Self::LifeTooLong => "an assertion lives at most 24 hours",
             Self::NoLife => "an assertion ends after it begins",

@@ -31,7 +31,15 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "token",
         ],
     ),
-    ("config", &["limits", "telemetry"]),
+    (
+        "config",
+        &[
+            "authn::ClientIdRule",
+            "authz::Pattern",
+            "limits",
+            "telemetry",
+        ],
+    ),
     (
         "gate",
         &[

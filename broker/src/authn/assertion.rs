@@ -8,7 +8,7 @@ use super::jws::{Claims, Header, Jws};
 use super::principal::check_standing;
 use super::refusal::Refusal;
 use super::replay::{ReplayError, ReplayMemory};
-use super::rules::{ListenerRules, Reuse};
+use super::rules::{ListenerRules, Naming, Reuse, Suffix};
 use super::{CHALLENGE_LIFE_MS, Method};
 use crate::identity::{Device, DeviceKey};
 use crate::telemetry::reason::RefusalReason as Reason;
@@ -62,13 +62,22 @@ impl Spent {
 
 impl Authn {
     /// Judges a password that looks like an assertion. [`begin`](Self::begin) comes here; other brokers' hooks, which
-    /// have no CONNECT to show, may come directly.
+    /// have no CONNECT to show, may come directly. An empty client id is refused: whoever calls names the session.
     pub fn assertion(&self, login: &AssertionLogin<'_>) -> Result<Accepted, Refusal> {
+        self.named_assertion(login, None)
+    }
+
+    /// Judges it; `suffix` is for the client id that takes the place of an empty one.
+    pub(super) fn named_assertion(
+        &self,
+        login: &AssertionLogin<'_>,
+        suffix: Option<&Suffix>,
+    ) -> Result<Accepted, Refusal> {
         let jws = Jws::parse(login.password)
             .map_err(|_| Refusal::new(Reason::AssertionMalformed, login.client_id))?;
         let claimed = jws.claims.id().unwrap_or(login.client_id);
         let refuse = |reason| Refusal::new(reason, claimed);
-        let id = self.check_shape(&jws, login).map_err(refuse)?;
+        let (id, naming) = self.check_shape(&jws, login, suffix).map_err(refuse)?;
 
         // Read before the look-up: a change in between makes the principal look older than it is, never newer.
         let revision = self.directory.revision();
@@ -92,16 +101,18 @@ impl Authn {
         Ok(Accepted {
             principal: self.principal(device, key, Method::Assertion, login.wall, revision),
             auth_data: None,
-            client_id: login.client_id.into(),
+            client_id: naming.client_id,
+            assigned: naming.assigned,
         })
     }
 
-    /// What can be told without knowing anybody. Returns the claimed id.
+    /// What can be told without knowing anybody. Returns the claimed id, and the client id that goes with it.
     fn check_shape<'j>(
         &self,
         jws: &'j Jws<'_>,
         login: &AssertionLogin<'_>,
-    ) -> Result<&'j str, Reason> {
+        suffix: Option<&Suffix>,
+    ) -> Result<(&'j str, Naming), Reason> {
         let claims = &jws.claims;
         // An assertion that goes with a token must not open what the token would have narrowed.
         if jws.header.typ != TYPE || claims.has_ath {
@@ -125,10 +136,9 @@ impl Authn {
         if login.username.is_some_and(|name| name != id) {
             return Err(Reason::UserNameNotOwn);
         }
-        if !login.listener.client_id.admits(login.client_id, id) {
-            return Err(Reason::ClientIdNotOwn);
-        }
-        Ok(id)
+        let rule = login.listener.client_id;
+        let naming = rule.name(login.client_id, id, suffix);
+        Ok((id, naming.ok_or(Reason::ClientIdNotOwn)?))
     }
 
     fn check_fresh(

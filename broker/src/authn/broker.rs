@@ -5,7 +5,7 @@ use super::kg_ed25519::{OpenMessage, PendingProof};
 use super::principal::{Principal, check_state, check_validity, earlier};
 use super::refusal::Refusal;
 use super::replay::ReplayBounds;
-use super::rules::ListenerRules;
+use super::rules::{ListenerRules, Suffix};
 use super::{Method, jws};
 use crate::identity::{Device, DeviceKey, Directory, Revision};
 use crate::rng::Random;
@@ -13,7 +13,7 @@ use crate::telemetry::reason::RefusalReason as Reason;
 use keygate_protocol::crypto::{Signature, Signer, SoftwareSigner};
 use keygate_protocol::ident::{Id, IdError, KeyId};
 use keygate_protocol::login::{AuthData, METHOD, Opening};
-use keygate_protocol::mqtt::Connect;
+use keygate_protocol::mqtt::{Connect, Version};
 use keygate_protocol::time::{Millis, UnixTime};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -95,10 +95,12 @@ pub struct Accepted {
     pub auth_data: Option<Signature>,
     /// The client id of the session.
     pub client_id: Box<str>,
+    /// Whether the client sent none and we chose this one: CONNACK says it (Assigned Client Identifier).
+    pub assigned: bool,
 }
 
 /// The answer of one method. Only [`NotTried`](Self::NotTried) lets the next one be asked; nobody left is a no.
-enum Attempt {
+pub(super) enum Attempt {
     Accepted(Box<Accepted>),
     Challenged(AuthData, Box<PendingProof>),
     NotTried,
@@ -107,11 +109,13 @@ enum Attempt {
 
 /// What a CONNECT brings as proof: one kind, or it is refused before any method sees it.
 #[derive(Clone, Copy)]
-enum Credentials<'a> {
+pub(super) enum Credentials<'a> {
     Enhanced {
         method: &'a str,
         data: Option<&'a [u8]>,
     },
+    /// No method, no password, no user name.
+    None,
     Password(&'a [u8]),
 }
 
@@ -144,7 +148,7 @@ impl Authn {
 
     /// Judges a CONNECT.
     pub fn begin(&self, attempted: &Attempted<'_>, random: &mut dyn Random) -> Begin {
-        let credentials = match check_shape(attempted.connect) {
+        let credentials = match check_shape(attempted.connect, attempted.listener) {
             Ok(credentials) => credentials,
             Err(reason) => {
                 let refusal = Refusal::new(reason, attempted.connect.client_id);
@@ -154,7 +158,8 @@ impl Authn {
         for method in &attempted.listener.methods {
             let attempt = match method {
                 Method::KgEd25519 => self.try_kg_ed25519(attempted, credentials, random),
-                Method::Assertion => self.try_assertion(attempted, credentials),
+                Method::Assertion => self.try_assertion(attempted, credentials, random),
+                Method::Anonymous => self.try_anonymous(attempted, credentials, random),
                 // Belongs to another door.
                 Method::SignedRequest => Attempt::NotTried,
             };
@@ -168,6 +173,7 @@ impl Authn {
         let reason = match credentials {
             Credentials::Enhanced { .. } => Reason::MethodUnknown,
             Credentials::Password(_) => Reason::AssertionMalformed,
+            Credentials::None => Reason::NoCredentials,
         };
         Begin::Decided(Err(Refusal::new(reason, attempted.connect.client_id)))
     }
@@ -177,6 +183,13 @@ impl Authn {
     pub fn recheck(&self, principal: &Principal, wall: UnixTime) -> Result<Principal, Refusal> {
         let refuse = |reason| Refusal::new(reason, principal.id());
         let revision = self.directory.revision();
+        if principal.method == Method::Anonymous {
+            // In no store, so no change there is about it, not even about a device of the same name.
+            return Ok(Principal {
+                revision,
+                ..principal.clone()
+            });
+        }
         let device = self.directory.device(principal.id());
         let device = device.ok_or_else(|| refuse(Reason::UnknownDevice))?;
         check_state(&device).map_err(refuse)?;
@@ -210,16 +223,10 @@ impl Authn {
             return Attempt::NotTried;
         };
         let connect = attempted.connect;
-        // SPEC.md §4.1: there should be none. One that agrees does no harm; one that does not is a second claim.
-        if connect
-            .username
-            .is_some_and(|name| name != connect.client_id)
-        {
-            return Attempt::Rejected(Refusal::new(Reason::UserNameNotOwn, connect.client_id));
-        }
         let open = OpenMessage {
             data,
             client_id: connect.client_id,
+            username: connect.username,
             opening: Opening::of_connect(connect),
             listener: attempted.listener,
             now: attempted.now,
@@ -231,7 +238,12 @@ impl Authn {
         }
     }
 
-    fn try_assertion(&self, attempted: &Attempted<'_>, credentials: Credentials<'_>) -> Attempt {
+    fn try_assertion(
+        &self,
+        attempted: &Attempted<'_>,
+        credentials: Credentials<'_>,
+        random: &mut dyn Random,
+    ) -> Attempt {
         let Credentials::Password(password) = credentials else {
             return Attempt::NotTried;
         };
@@ -246,7 +258,8 @@ impl Authn {
             now: attempted.now,
             wall: attempted.wall,
         };
-        match self.assertion(&login) {
+        let suffix = login.client_id.is_empty().then(|| Suffix::new(random));
+        match self.named_assertion(&login, suffix.as_ref()) {
             Ok(accepted) => Attempt::Accepted(Box::new(accepted)),
             Err(refusal) => Attempt::Rejected(refusal),
         }
@@ -277,20 +290,30 @@ impl Authn {
     }
 }
 
-/// One kind of credentials, and a client id to hold it against.
-fn check_shape<'a>(connect: &Connect<'a>) -> Result<Credentials<'a>, Reason> {
+/// One kind of credentials at most, and a client id to hold it against.
+fn check_shape<'a>(
+    connect: &Connect<'a>,
+    listener: &ListenerRules,
+) -> Result<Credentials<'a>, Reason> {
+    let has_client_id = !connect.client_id.is_empty();
+    if !has_client_id && connect.version == Version::V311 && !connect.clean_start {
+        // Whoever wants its session back must be able to name it (MQTT 3.1.1 §3.1.3.1).
+        return Err(Reason::ClientIdNotOwn);
+    }
     let properties = &connect.properties;
-    let credentials = match (properties.auth_method, connect.password) {
-        (Some(_), Some(_)) => return Err(Reason::TwoCredentials),
-        (None, None) => return Err(Reason::NoCredentials),
-        (Some(method), None) => Credentials::Enhanced {
+    let credentials = match (properties.auth_method, connect.password, connect.username) {
+        (Some(_), Some(_), _) => return Err(Reason::TwoCredentials),
+        // A name is a claim, and nothing proves it.
+        (None, None, Some(_)) => return Err(Reason::NoCredentials),
+        (None, None, None) => return Ok(Credentials::None),
+        (Some(method), None, _) => Credentials::Enhanced {
             method,
             data: properties.auth_data,
         },
-        (None, Some(password)) => Credentials::Password(password),
+        (None, Some(password), _) => Credentials::Password(password),
     };
-    match connect.client_id.is_empty() {
-        true => Err(Reason::ClientIdNotOwn),
-        false => Ok(credentials),
+    match has_client_id || listener.client_id.assigns() {
+        true => Ok(credentials),
+        false => Err(Reason::ClientIdNotOwn),
     }
 }

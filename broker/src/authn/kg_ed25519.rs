@@ -3,7 +3,7 @@ use super::Method;
 use super::broker::{Accepted, Authn};
 use super::principal::{Principal, check_standing};
 use super::refusal::{Refusal, login_reason};
-use super::rules::{ClientIdRule, ListenerRules};
+use super::rules::{ClientIdRule, ListenerRules, Suffix};
 use crate::rng::Random;
 use crate::telemetry::reason::RefusalReason as Reason;
 use keygate_protocol::crypto::{Signature, Signer};
@@ -19,6 +19,10 @@ use std::sync::Arc;
 pub struct PendingProof {
     state: AwaitProof,
     client_id_rule: ClientIdRule,
+    /// What an empty client id is completed with.
+    suffix: Option<Suffix>,
+    /// The User Name, to be compared with whoever proves itself.
+    username: Option<Box<str>>,
     /// In re-authentication: whose session it is.
     holder: Option<Arc<str>>,
 }
@@ -62,6 +66,7 @@ pub struct ProofMessage<'a> {
 pub(super) struct OpenMessage<'a> {
     pub(super) data: Option<&'a [u8]>,
     pub(super) client_id: &'a str,
+    pub(super) username: Option<&'a str>,
     pub(super) opening: Opening,
     pub(super) listener: &'a ListenerRules,
     pub(super) now: Millis,
@@ -76,6 +81,12 @@ impl Authn {
         random: &mut dyn Random,
     ) -> Result<(AuthData, Box<PendingProof>), Refusal> {
         let refuse = |reason| Refusal::new(reason, open.client_id);
+        let rule = open.listener.client_id;
+        // SPEC.md §4.1: there should be none. One that agrees does no harm; one that does not is a second claim. Where
+        // the client id need not be the identity, only the proof tells.
+        if rule == ClientIdRule::Id && open.username.is_some_and(|name| name != open.client_id) {
+            return Err(refuse(Reason::UserNameNotOwn));
+        }
         let data = open.data.ok_or_else(|| refuse(Reason::DataMalformed))?;
         let context = ChallengeContext {
             client_id: open.client_id,
@@ -90,7 +101,9 @@ impl Authn {
             broker::challenge(data, &context).map_err(|refusal| refuse(login_reason(refusal)))?;
         let pending = PendingProof {
             state,
-            client_id_rule: open.listener.client_id,
+            client_id_rule: rule,
+            suffix: open.client_id.is_empty().then(|| Suffix::new(random)),
+            username: open.username.map(Box::from),
             holder: open.holder,
         };
         Ok((challenge, Box::new(pending)))
@@ -105,6 +118,8 @@ impl Authn {
         let PendingProof {
             state,
             client_id_rule,
+            suffix,
+            username,
             holder,
         } = *pending;
         let client_id: Box<str> = state.client_id().into();
@@ -133,16 +148,19 @@ impl Authn {
         // From here on the peer holds the key: the log may name its owner.
         let refuse = |reason| Refusal::new(reason, &device.id);
         check_standing(device, key, message.wall).map_err(refuse)?;
-        if !client_id_rule.admits(&client_id, &device.id)
-            || holder.is_some_and(|holder| holder != device.id)
-        {
-            return Err(refuse(Reason::ClientIdNotOwn));
+        if username.is_some_and(|name| *name != *device.id) {
+            return Err(refuse(Reason::UserNameNotOwn));
         }
+        let naming = client_id_rule
+            .name(&client_id, &device.id, suffix.as_ref())
+            .filter(|_| holder.is_none_or(|holder| holder == device.id))
+            .ok_or_else(|| refuse(Reason::ClientIdNotOwn))?;
         let auth_data = self.confirmation(&proven).map_err(refuse)?;
         Ok(Accepted {
             principal: self.principal(device, key, Method::KgEd25519, message.wall, revision),
             auth_data,
-            client_id,
+            client_id: naming.client_id,
+            assigned: naming.assigned,
         })
     }
 
@@ -160,6 +178,7 @@ impl Authn {
         let open = OpenMessage {
             data: again.data,
             client_id: again.client_id,
+            username: None,
             opening: Opening::reauthentication(),
             listener: again.listener,
             now: again.now,

@@ -16,10 +16,12 @@
 //! | [`Authn`] | the door: the chain, and what a session is checked against later |
 //! | `kg_ed25519.rs` | challenge and response over MQTT 5 AUTH |
 //! | `assertion.rs`, `jws.rs` | the signed assertion as password |
+//! | `anonymous.rs` | nothing proved, on loopback listeners that say so |
 //! | [`ChallengeKeys`] | stateless challenges for `/challenge` |
 //! | [`ReplayMemory`] | what was used once and may not be used again |
 //! | [`ListenerRules`] | what a listener asks for |
 
+mod anonymous;
 mod assertion;
 mod broker;
 mod challenge;
@@ -37,9 +39,9 @@ pub use assertion::AssertionLogin;
 pub use broker::{Accepted, Attempted, Authn, AuthnConfig, Begin};
 pub use challenge::{CHALLENGE_LIFE_MS, CHALLENGE_TEXT_LEN, ChallengeKeys, ChallengeState};
 pub use kg_ed25519::{PendingProof, ProofMessage, Reattempted};
-pub use principal::{Owner, Principal, check_standing};
+pub use principal::{Owner, Principal, ROLE_ANONYMOUS, check_standing};
 pub use refusal::Refusal;
 pub use replay::{
     REPLAY_PER_IDENTITY_MAX, REPLAY_TOTAL_MAX, ReplayBounds, ReplayError, ReplayMemory,
 };
-pub use rules::{ClientIdRule, ListenerRules, Reuse};
+pub use rules::{ClientIdRule, ListenerRules, Reuse, SUFFIX_LEN_MAX};

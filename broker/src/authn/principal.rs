@@ -3,6 +3,7 @@ use crate::identity::{Device, DeviceKey, DeviceState, Revision};
 use crate::telemetry::reason::{Method, RefusalReason};
 use keygate_protocol::ident::KeyId;
 use keygate_protocol::time::UnixTime;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whose a session is: nobody else resumes it or takes it over.
@@ -40,11 +41,46 @@ pub struct Principal {
     pub revision: Revision,
 }
 
+/// The role of whoever proved nothing; its rules come from the configuration.
+pub const ROLE_ANONYMOUS: &str = "anonymous";
+
 impl Principal {
-    /// The proved id.
+    /// Somebody who proved nothing, under this client id: a device that nobody enrolled, with the one role that is there
+    /// for it.
+    #[must_use]
+    pub fn anonymous(client_id: &str, revision: Revision) -> Self {
+        let device = Device {
+            id: client_id.into(),
+            state: DeviceState::Active,
+            keys: Box::default(),
+            roles: [ROLE_ANONYMOUS.into()].into(),
+            groups: Box::default(),
+            attributes: BTreeMap::new(),
+            via: Box::default(),
+        };
+        Self {
+            device: Arc::new(device),
+            key_id: None,
+            method: Method::Anonymous,
+            expires_at: None,
+            revision,
+        }
+    }
+
+    /// The proved id; the client id of somebody who proved none.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.device.id
+    }
+
+    /// Whose sessions this principal may use.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        let id = Arc::clone(&self.device.id);
+        match self.method {
+            Method::Anonymous => Owner::Anonymous(id),
+            Method::Assertion | Method::KgEd25519 | Method::SignedRequest => Owner::Device(id),
+        }
     }
 
     /// Whether the proof is worth nothing any more.

@@ -60,10 +60,10 @@ fn code(reason: RefusalReason) -> ReasonCode {
     use RefusalReason as R;
     match reason {
         R::BrokerFault => ReasonCode::ServerUnavailable,
-        R::ClientIdNotOwn => ReasonCode::ClientIdentifierNotValid,
+        R::ClientIdNotOwn | R::SessionNotOwn => ReasonCode::ClientIdentifierNotValid,
         R::DataMalformed | R::MethodChanged => ReasonCode::ProtocolError,
         R::MethodUnknown => ReasonCode::BadAuthenticationMethod,
-        R::ReplayMemoryFull => ReasonCode::QuotaExceeded,
+        R::ReplayMemoryFull | R::SessionsFull => ReasonCode::QuotaExceeded,
         R::Throttled => ReasonCode::ConnectionRateExceeded,
         R::AssertionAlgorithm
         | R::AssertionBeforeStart

@@ -36,11 +36,9 @@ impl Policy {
         };
         let device = &*principal.device;
         self.judge(device, action, Asked::Filter(filter.plain()))?;
-        match self.classify(principal, filter) {
-            // Granted, but nothing of it could ever be delivered.
-            Coverage::None => Err(denied(Action::Receive, DeniedCause::NoRule)),
-            coverage => Ok(Permit::new(action, coverage)),
-        }
+        // Granted, but if nothing of it could ever be delivered, it is refused all the same.
+        let coverage = self.coverage(device, Asked::Filter(filter.plain()))?;
+        Ok(Permit::new(action, coverage))
     }
 
     /// May `principal` be sent a message of `topic`? Asked at delivery where the filter is only partly covered, and for
@@ -53,26 +51,38 @@ impl Policy {
     /// How much of a filter `principal` may receive. Asked again for live subscriptions when rights change.
     #[must_use]
     pub fn classify(&self, principal: &Principal, filter: TopicFilter<'_>) -> Coverage {
-        let device = &*principal.device;
         let asked = Asked::Filter(filter.plain());
+        self.coverage(&principal.device, asked)
+            .unwrap_or(Coverage::None)
+    }
+
+    /// Full or Partial, or why nothing can be received. Exact as far as single patterns decide; what only several deny
+    /// patterns together cover is Partial, and each delivery says no.
+    fn coverage(&self, device: &Device, asked: Asked<'_>) -> Result<Coverage, Denied> {
+        let action = Action::Receive;
         if !device.is_active() {
-            return Coverage::None;
+            return Err(denied(action, DeniedCause::NotActive(device.state)));
         }
-        let (mut covered, mut touched) = (false, false);
-        for (_, rule) in self.rules_for(device, Action::Receive) {
-            if rule.effect == Effect::Allow {
-                covered = covered || rule.hit(device, asked).is_some();
-                touched = touched || rule.patterns.iter().any(|p| p.touches(device, asked));
+        let (mut covered, mut touched, mut cut) = (false, false, false);
+        for (role, rule) in self.rules_for(device, action) {
+            for pattern in &rule.patterns {
+                match rule.effect {
+                    Effect::Allow => {
+                        covered = covered || pattern.covers(device, asked);
+                        touched = touched || pattern.touches(device, asked);
+                    }
+                    Effect::Deny if pattern.covers(device, asked) => {
+                        let (role, pattern) = (role.name(), pattern.text());
+                        return Err(denied(action, DeniedCause::Rule { role, pattern }));
+                    }
+                    Effect::Deny => cut = cut || pattern.touches(device, asked),
+                }
             }
         }
-        if !touched {
-            return Coverage::None;
-        }
-        let mut rules = self.rules_for(device, Action::Receive);
-        let denied = rules.any(|(_, r)| r.effect == Effect::Deny && r.hit(device, asked).is_some());
-        match covered && !denied {
-            true => Coverage::Full,
-            false => Coverage::Partial,
+        match (touched, covered && !cut) {
+            (false, _) => Err(denied(action, DeniedCause::NoRule)),
+            (true, true) => Ok(Coverage::Full),
+            (true, false) => Ok(Coverage::Partial),
         }
     }
 

@@ -58,6 +58,13 @@ impl Policy {
         Self::new([builtin_device(), builtin_operator()])
     }
 
+    /// The same policy with one more role; it takes the place of one with the same name.
+    #[must_use]
+    pub fn with(mut self, role: Role) -> Self {
+        self.roles.insert(role.name.clone(), role.finished());
+        self
+    }
+
     pub(super) fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(name)
     }
@@ -100,6 +107,16 @@ impl Role {
     /// Adds a rule that denies.
     pub fn deny(self, actions: &[Action], patterns: &[&str]) -> Result<Self, PatternError> {
         self.rule(Effect::Deny, actions, patterns)
+    }
+
+    /// A role for clients that prove nothing: every action on the topics of `allow`, none on those of `deny`. Texts are
+    /// topic filters; templates have nothing to be filled from.
+    ///
+    /// A subscription that reaches into `deny` is granted for the rest: what it must not have is held back at delivery.
+    pub fn open(name: &str, allow: &[&str], deny: &[&str]) -> Result<Self, PatternError> {
+        Self::new(name)
+            .allow(&Action::ALL, allow)?
+            .deny(&[Action::Publish, Action::Receive, Action::Retain], deny)
     }
 
     /// Adds a rule.
@@ -184,9 +201,10 @@ fn builtin_device() -> Role {
 
 #[expect(clippy::expect_used, reason = "constants; a test builds them")]
 fn builtin_operator() -> Role {
-    use Action::{Publish, Retain, Subscribe};
+    use Action::{Publish, Retain, Share, Subscribe};
     Role::new("operator")
         .allow(&[Subscribe], &["devices/#", "groups/#", "$SYS/#"])
+        .and_then(|role| role.allow(&[Share], &["devices/#", "groups/#"]))
         .and_then(|role| role.allow(&[Publish, Retain], &["devices/+/desired"]))
         .expect("the patterns are well-formed")
 }

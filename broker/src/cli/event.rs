@@ -216,6 +216,7 @@ impl fmt::Display for By {
 /// The method's name, as configuration and JSON write it.
 pub(super) fn method_name(method: Method) -> &'static str {
     match method {
+        Method::Anonymous => "anonymous",
         Method::Assertion => "assertion",
         Method::KgEd25519 => "kg-ed25519",
         Method::SignedRequest => "signed request",

@@ -3,9 +3,12 @@
 use super::address::parse_address;
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::raw::Given;
+use crate::authn::ClientIdRule;
+use crate::authz::Pattern;
 use crate::limits::Limits;
 use crate::telemetry::log::LEVEL_DEFAULT;
 use crate::telemetry::trail::{FILE_BYTES_LEAST, Keep};
+use keygate_protocol::assertion::CONFIGURED_LIFE_S_MAX;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -35,6 +38,26 @@ pub enum AssertionReuse {
     UntilExpiry,
 }
 
+/// What SUBACK says of a filter that is not allowed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubscribeRefusal {
+    /// 0x87, not authorized.
+    #[default]
+    NotAuthorized,
+    /// 0x80, which tells nothing about why.
+    Unspecified,
+}
+
+/// Clients that prove nothing: topic filters that they may use, for every action, and of them those that they may not.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Anonymous {
+    /// What they may publish to, retain on, subscribe to, share and receive.
+    pub allow: Vec<String>,
+    /// What of it they may not. A wider subscription is granted without these topics.
+    pub deny: Vec<String>,
+}
+
 /// What the command line says; it goes over the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Flags {
@@ -57,6 +80,10 @@ pub struct Config {
     pub(super) shards: usize,
     pub(super) log: String,
     pub(super) assertion_reuse: AssertionReuse,
+    pub(super) assertion_ttl_max_s: u64,
+    pub(super) client_id: ClientIdRule,
+    pub(super) subscribe_refusal: SubscribeRefusal,
+    pub(super) anonymous: Option<Anonymous>,
     pub(super) audit: Keep,
     pub(super) limits: Limits,
 }
@@ -93,6 +120,30 @@ impl Config {
     #[must_use]
     pub fn assertion_reuse(&self) -> AssertionReuse {
         self.assertion_reuse
+    }
+
+    /// Longest life of an assertion with times, in seconds; with 0 only those over a challenge log in.
+    #[must_use]
+    pub fn assertion_ttl_max_s(&self) -> u64 {
+        self.assertion_ttl_max_s
+    }
+
+    /// How the client id relates to the identity.
+    #[must_use]
+    pub fn client_id(&self) -> ClientIdRule {
+        self.client_id
+    }
+
+    /// What SUBACK says of a filter that is not allowed.
+    #[must_use]
+    pub fn subscribe_refusal(&self) -> SubscribeRefusal {
+        self.subscribe_refusal
+    }
+
+    /// What clients may do that prove nothing; none are let in if this is `None`. The MQTT listener is on loopback then.
+    #[must_use]
+    pub fn anonymous(&self) -> Option<&Anonymous> {
+        self.anonymous.as_ref()
     }
 
     /// How much of the audit trail is kept.
@@ -141,11 +192,19 @@ impl Given {
                 .map_or(LEVEL_DEFAULT, String::as_str)
                 .to_owned(),
             assertion_reuse: raw.login.assertion_reuse,
+            assertion_ttl_max_s: raw.login.assertion_ttl_max_s,
+            client_id: raw.login.client_id,
+            subscribe_refusal: raw.login.subscribe_refusal,
+            anonymous: raw.anonymous.as_ref().map(|raw| Anonymous {
+                allow: raw.allow.clone(),
+                deny: raw.deny.clone(),
+            }),
             audit: raw.audit,
             limits: raw.limits.clone(),
         };
         self.check_plain(&config, flags, &mut errors);
-        self.check_bounds(&config, &mut errors);
+        self.check_anonymous(&config, &mut errors);
+        self.check_values(&mut errors);
         if errors.is_empty() {
             Ok(config)
         } else {
@@ -180,7 +239,22 @@ impl Given {
         }
     }
 
-    fn check_bounds(&self, config: &Config, errors: &mut Vec<ConfigError>) {
+    /// Whoever proves nothing comes from this machine.
+    fn check_anonymous(&self, config: &Config, errors: &mut Vec<ConfigError>) {
+        let reachable = config.mqtt.filter(|address| !address.ip().is_loopback());
+        if let (Some(_), Some(address)) = (&config.anonymous, reachable) {
+            let message = format!(
+                "clients that prove nothing are let in from this machine only, and MQTT listens on {address}: take \
+                 [anonymous] out, or listen on 127.0.0.1"
+            );
+            errors.push(self.error("", "anonymous", message));
+        }
+    }
+
+    /// What can be said of each value alone, whatever the flags are.
+    pub(super) fn check_values(&self, errors: &mut Vec<ConfigError>) {
+        self.check_filters(errors);
+        let raw = &self.raw;
         let mut bound =
             |table: &'static str, key: &'static str, value: u64, least: u64, most: u64| {
                 if !(least..=most).contains(&value) {
@@ -189,8 +263,16 @@ impl Given {
                     errors.push(self.error(table, key, message));
                 }
             };
-        bound("", "shards", config.shards as u64, 0, SHARDS_MAX as u64);
-        let audit = &config.audit;
+        let shards = raw.shards.unwrap_or(0) as u64;
+        bound("", "shards", shards, 0, SHARDS_MAX as u64);
+        bound(
+            "login",
+            "assertion_ttl_max_s",
+            raw.login.assertion_ttl_max_s,
+            0,
+            CONFIGURED_LIFE_S_MAX,
+        );
+        let audit = &raw.audit;
         bound(
             "audit",
             "file_bytes_max",
@@ -205,8 +287,29 @@ impl Given {
             2,
             AUDIT_FILES_MAX.into(),
         );
-        if let Some((key, value, least, most)) = config.limits.out_of_range() {
+        for (key, value, least, most) in raw.limits.out_of_range() {
             bound("limits", key, value, least, most);
+        }
+    }
+
+    fn check_filters(&self, errors: &mut Vec<ConfigError>) {
+        let Some(anonymous) = &self.raw.anonymous else {
+            return;
+        };
+        for (key, filters) in [("allow", &anonymous.allow), ("deny", &anonymous.deny)] {
+            for (index, filter) in filters.iter().enumerate() {
+                let fault = match Pattern::parse(filter) {
+                    // Somebody who proved nothing has no id that could take its place.
+                    _ if filter.contains(['{', '}']) => "templates have no place here".to_owned(),
+                    Ok(_) => continue,
+                    Err(fault) => fault.to_string(),
+                };
+                let mut error = self.error("anonymous", key, format!("`{filter}`: {fault}"));
+                if let Some(place) = self.place_of_item("anonymous", key, index) {
+                    error.place = place;
+                }
+                errors.push(error);
+            }
         }
     }
 

@@ -1,11 +1,15 @@
 //! What the file says, word for word.
 
-use super::checked::AssertionReuse;
+use super::checked::{AssertionReuse, SubscribeRefusal};
 use super::error::{ConfigError, ConfigErrors, Place};
+use crate::authn::ClientIdRule;
 use crate::limits::Limits;
 use crate::telemetry::trail::Keep;
+use keygate_protocol::assertion::LIFE_S_MAX;
 use serde::Deserialize;
+use std::ops::Range;
 use std::path::Path;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Largest configuration file: far more than every setting with a paragraph beside it.
@@ -27,6 +31,7 @@ pub(super) struct Raw {
     pub(super) log: Option<String>,
     pub(super) listeners: RawListeners,
     pub(super) login: RawLogin,
+    pub(super) anonymous: Option<RawAnonymous>,
     pub(super) audit: Keep,
     pub(super) limits: Limits,
 }
@@ -39,10 +44,31 @@ pub(super) struct RawListeners {
     pub(super) allow_plain: bool,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawLogin {
     pub(super) assertion_reuse: AssertionReuse,
+    pub(super) assertion_ttl_max_s: u64,
+    pub(super) client_id: ClientIdRule,
+    pub(super) subscribe_refusal: SubscribeRefusal,
+}
+
+impl Default for RawLogin {
+    fn default() -> Self {
+        Self {
+            assertion_reuse: AssertionReuse::default(),
+            assertion_ttl_max_s: LIFE_S_MAX,
+            client_id: ClientIdRule::default(),
+            subscribe_refusal: SubscribeRefusal::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAnonymous {
+    pub(super) allow: Vec<String>,
+    pub(super) deny: Vec<String>,
 }
 
 /// Reads a configuration file.
@@ -68,23 +94,65 @@ pub fn load(path: &Path) -> Result<Given, ConfigErrors> {
     parse(&text, &name)
 }
 
-/// Reads the text of a configuration file; `name` stands in its errors.
+/// Reads the text of a configuration file; `name` stands in its errors, which name all that is wrong in it.
 pub fn parse(text: &str, name: &str) -> Result<Given, ConfigErrors> {
-    let raw = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| line_at(text, span.start));
-        ConfigErrors(vec![ConfigError {
-            place: Place::File {
-                name: name.to_owned(),
-                line,
-            },
-            message: readable(error.message()),
-        }])
-    })?;
-    Ok(Given {
+    let error_at = |message: &str, span: Option<Range<usize>>| ConfigError {
+        place: Place::File {
+            name: name.to_owned(),
+            line: span.map_or(0, |span| line_at(text, span.start)),
+        },
+        message: readable(message),
+    };
+    let (document, faults) = DeTable::parse_recoverable(text);
+    if !faults.is_empty() {
+        let errors = faults
+            .iter()
+            .map(|fault| error_at(fault.message(), fault.span()));
+        return Err(ConfigErrors(errors.collect()));
+    }
+    let mut rest = document;
+    let mut errors = Vec::new();
+    let raw = loop {
+        let fault = match Raw::deserialize(toml::Deserializer::from(rest.clone())) {
+            Ok(raw) => break raw,
+            Err(fault) => fault,
+        };
+        errors.push(error_at(fault.message(), fault.span()));
+        // Without that setting, to see what else is wrong. Each time there is one less.
+        if !fault
+            .span()
+            .is_some_and(|span| remove(rest.get_mut(), &span))
+        {
+            return Err(ConfigErrors(errors));
+        }
+    };
+    let given = Given {
         raw,
         name: name.to_owned(),
         text: text.to_owned(),
-    })
+    };
+    if errors.is_empty() {
+        return Ok(given);
+    }
+    given.check_values(&mut errors);
+    Err(ConfigErrors(errors))
+}
+
+/// Removes the setting, or the whole table, whose text is at `at`; false if there is none.
+fn remove(table: &mut DeTable<'_>, at: &Range<usize>) -> bool {
+    for (_, value) in table.iter_mut() {
+        if let DeValue::Table(inner) = value.get_mut()
+            && remove(inner, at)
+        {
+            return true;
+        }
+    }
+    let covers = |span: Range<usize>| span.start <= at.start && at.end <= span.end;
+    let found = table
+        .iter()
+        .find(|(key, value)| covers(key.span()) || covers(value.span()))
+        .map(|(key, _)| key.clone());
+    found.is_some_and(|key| table.remove(&key).is_some())
 }
 
 impl Given {
@@ -103,10 +171,22 @@ impl Given {
                 _ => return None,
             }
         };
-        Some(Place::File {
+        Some(self.line(line))
+    }
+
+    /// Where the item number `index` of the list `table.key` stands.
+    pub(super) fn place_of_item(&self, table: &str, key: &str, index: usize) -> Option<Place> {
+        let root = DeTable::parse(&self.text).ok()?.into_inner();
+        let list = root.get(table)?.get_ref().get(key)?;
+        let item: &Spanned<DeValue<'_>> = list.get_ref().get(index)?;
+        Some(self.line(line_at(&self.text, item.span().start)))
+    }
+
+    fn line(&self, line: usize) -> Place {
+        Place::File {
             name: self.name.clone(),
             line,
-        })
+        }
     }
 }
 

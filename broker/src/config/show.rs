@@ -80,8 +80,28 @@ impl Given {
             Some(config.allow_plain.into()),
             flags.allow_plain,
         );
-        let reuse = toml::Value::try_from(config.assertion_reuse).ok();
-        add("login", "assertion_reuse", reuse, false);
+        let ttl_max = toml::Value::try_from(config.assertion_ttl_max_s);
+        for (name, value) in [
+            (
+                "assertion_reuse",
+                toml::Value::try_from(config.assertion_reuse),
+            ),
+            ("assertion_ttl_max_s", ttl_max),
+            ("client_id", toml::Value::try_from(config.client_id)),
+            (
+                "subscribe_refusal",
+                toml::Value::try_from(config.subscribe_refusal),
+            ),
+        ] {
+            add("login", name, value.ok(), false);
+        }
+        let anonymous = config.anonymous.as_ref();
+        for (name, filters) in [
+            ("allow", anonymous.map(|rules| rules.allow.clone())),
+            ("deny", anonymous.map(|rules| rules.deny.clone())),
+        ] {
+            add("anonymous", name, filters.map(toml::Value::from), false);
+        }
         for (table, values) in [
             ("audit", toml::Table::try_from(config.audit)),
             ("limits", toml::Table::try_from(&config.limits)),

@@ -60,7 +60,8 @@ fn what_is_wrong_is_named_with_its_line() {
         ),
         (
             "[login]\nwhatever = 1\n",
-            "k.toml:2: unknown setting `whatever`; settings here: assertion_reuse",
+            "k.toml:2: unknown setting `whatever`; settings here: assertion_reuse, assertion_ttl_max_s, client_id, \
+             subscribe_refusal",
         ),
         (
             "[listeners]\nmqtt = \"1883\"\n",

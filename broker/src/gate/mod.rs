@@ -10,14 +10,16 @@ mod reauth;
 mod reply;
 mod rights;
 mod subscribe;
+mod terms;
 mod will;
 
 pub(crate) use audit::Source;
 pub(crate) use handshake::decode_connect;
 pub(crate) use handshake::{Admission, Handshake, Step};
 pub(crate) use packet::{Established, handle};
-pub(crate) use reply::{accept, disconnect, refuse};
+pub(crate) use reply::{Opened, accept, disconnect, refuse};
 pub(crate) use rights::{Standing, renew, standing};
+pub(crate) use terms::Terms;
 pub(crate) use will::session_of_connect;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::authn::{Authn, ListenerRules};
 use crate::authz::Policy;
 use crate::identity::Directory;
 use crate::limits::Limits;
+use keygate_protocol::mqtt::ReasonCode;
 
 /// What every connection is measured by.
 pub struct Gate {
@@ -39,4 +42,6 @@ pub struct Gate {
     pub limits: Arc<Limits>,
     /// Which logins each listener takes, by [`ListenerId`](crate::shard::ListenerId).
     pub listeners: Vec<ListenerRules>,
+    /// What SUBACK says of a filter that is not allowed: 0x87, or 0x80, which tells nothing.
+    pub subscribe_refusal: ReasonCode,
 }

@@ -3,27 +3,43 @@ use crate::authn::Refusal;
 use crate::hub::wire::put;
 use crate::limits::Limits;
 use keygate_protocol::mqtt::{
-    Ack, AckKind, Auth, Connack, Connect, Disconnect, PacketId, PacketType, Qos, ReasonCode,
-    Sender, Suback, Unsuback, Version,
+    Ack, AckKind, Auth, Connack, Connect, Disconnect, PacketId, PacketType, ReasonCode, Sender,
+    Suback, Unsuback, Version,
 };
 
-/// The session is open. Says honestly what is not there yet (MQTT 5 §3.2.2.3).
+/// What CONNACK says of the session that it opens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Opened<'a> {
+    /// Whether the client finds the session that it left.
+    pub(crate) session_present: bool,
+    /// The session expiry, if it is not what the client asked for.
+    pub(crate) session_expiry_s_capped: Option<u32>,
+    /// The keep-alive, if it is not what the client asked for.
+    pub(crate) keep_alive_s: Option<u16>,
+    /// The client id that takes the place of an empty one.
+    pub(crate) assigned_client_id: Option<&'a str>,
+    /// The broker's own proof.
+    pub(crate) proof: Option<&'a [u8]>,
+}
+
+/// The session is open. Says what holds for it, as far as that is not what every client expects (MQTT 5 §3.2.2.3):
+/// QoS 2, retained messages, wildcards, subscription identifiers and shared subscriptions are there and need no word.
 pub(crate) fn accept(
     connect: &Connect<'_>,
-    proof: Option<&[u8]>,
+    opened: &Opened<'_>,
     limits: &Limits,
     out: &mut Vec<u8>,
 ) {
-    let mut connack = Connack::new(false, ReasonCode::Success);
+    let mut connack = Connack::new(opened.session_present, ReasonCode::Success);
     let properties = &mut connack.properties;
     properties.auth_method = connect.properties.auth_method;
-    properties.auth_data = proof;
-    properties.session_expiry_s = (connect.properties.session_expiry_s != 0).then_some(0);
+    properties.auth_data = opened.proof;
+    properties.session_expiry_s = opened.session_expiry_s_capped;
     properties.receive_max = limits.receive_max;
-    properties.qos_max = Qos::AtLeastOnce;
     properties.packet_size_max = Some(limits.packet_bytes);
-    properties.subscription_ids_available = false;
-    properties.shared_subscriptions_available = false;
+    properties.assigned_client_id = opened.assigned_client_id;
+    properties.topic_alias_max = limits.topic_aliases;
+    properties.keep_alive_s = opened.keep_alive_s;
     put(out, |wire| connack.encode(connect.version, wire));
 }
 

@@ -153,6 +153,8 @@ impl Shard {
             }
         }
         let proof = accepted.auth_data;
+        let assigned = accepted.assigned;
+        let terms = gate::Terms::of(&connect, &self.gate.limits);
         let id = Arc::clone(&accepted.principal.device.id);
         let session = match gate::session_of_connect(&connect, accepted, key, &self.gate, times) {
             Ok(session) => session,
@@ -173,14 +175,16 @@ impl Shard {
             self.end_session(old, Cause::TakenOver, times, out);
         }
         out.events.push(source.login_accepted(&session, times));
-        gate::accept(
-            &connect,
-            proof.as_ref().map(|proof| &proof.as_bytes()[..]),
-            &self.gate.limits,
-            out.to(key),
-        );
+        let opened = gate::Opened {
+            session_expiry_s_capped: (connect.properties.session_expiry_s != 0).then_some(0),
+            keep_alive_s: terms.keep_alive_changed(),
+            assigned_client_id: assigned.then_some(&*session.client_id),
+            proof: proof.as_ref().map(|proof| &proof.as_bytes()[..]),
+            ..gate::Opened::default()
+        };
+        gate::accept(&connect, &opened, &self.gate.limits, out.to(key));
         let session = self.hub.open(session);
-        self.settle(key, session, connect.keep_alive_s, times);
+        self.settle(key, session, terms.keep_alive_s, times);
         if !rest.is_empty() {
             self.session_bytes(key, session, rest, times, out);
         }

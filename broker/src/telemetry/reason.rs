@@ -7,6 +7,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
+    /// Nothing was proved, on a listener that lets such clients in.
+    Anonymous,
     /// A signed login assertion in the password field.
     Assertion,
     /// Challenge and response with the enrolled key, in MQTT 5 AUTH packets.
@@ -102,6 +104,10 @@ reasons! {
     ReplayMemoryFull: "too many live assertions of this device",
     /// The token request asks for more than the device may do.
     ScopeRefused: "the scope asks for more than the device may do",
+    /// The client id's session belongs to another identity.
+    SessionNotOwn: "the client id's session belongs to another identity",
+    /// The identity holds as many sessions as one may.
+    SessionsFull: "the identity holds as many sessions as one may",
     /// Too many failures from this address.
     Throttled: "too many failures from this address",
     /// The peer did not prove itself in time.

@@ -135,10 +135,7 @@ fn a_device_refuses_to_assert_nonsense() {
         client_id: Some(client_id),
         ..with(times(1, 2, "j"))
     };
-    assert_eq!(
-        refused(client("")),
-        AssertionError::ClientId(ClientIdError::Empty)
-    );
+    assert_eq!(refused(client("")), AssertionError::ClientIdEmpty);
     assert_eq!(
         refused(client(&long)),
         AssertionError::ClientId(ClientIdError::TooLong)

@@ -33,7 +33,9 @@ const PAYLOAD_LEN_MAX: usize = 1
 /// Longest message to be signed: `["Signature1", protected, h'', payload]` around the longest transcript.
 const TO_BE_SIGNED_LEN_MAX: usize = 1 + 11 + (1 + PROTECTED.len()) + 1 + 3 + PAYLOAD_LEN_MAX;
 
-/// The MQTT Client Identifier of a login: 1 to [`CLIENT_ID_LEN_MAX`] bytes (SPEC.md §2.3).
+/// The MQTT Client Identifier of a login, as CONNECT carries it: at most [`CLIENT_ID_LEN_MAX`] bytes (SPEC.md §2.3).
+///
+/// It may be empty, which asks the broker to choose one; the proof then covers that wish (SPEC.md §4.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ClientId<'a>(&'a str);
 
@@ -41,8 +43,7 @@ impl<'a> ClientId<'a> {
     /// Checks the length; which client ids a listener takes from whom is not decided here.
     pub fn new(text: &'a str) -> Result<Self, ClientIdError> {
         match text.len() {
-            0 => Err(ClientIdError::Empty),
-            1..=CLIENT_ID_LEN_MAX => Ok(Self(text)),
+            0..=CLIENT_ID_LEN_MAX => Ok(Self(text)),
             _ => Err(ClientIdError::TooLong),
         }
     }
@@ -57,8 +58,6 @@ impl<'a> ClientId<'a> {
 /// Why a text is not the client id of a login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClientIdError {
-    /// A broker would choose one, and no proof can cover what is not known yet.
-    Empty,
     /// More than [`CLIENT_ID_LEN_MAX`] bytes.
     TooLong,
 }
@@ -66,7 +65,6 @@ pub enum ClientIdError {
 impl fmt::Display for ClientIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Empty => "a login needs a client id",
             Self::TooLong => "the client id of a login has at most 128 bytes",
         })
     }
