@@ -1,4 +1,5 @@
 use super::*;
+use crate::authn::ClientIdRule;
 use crate::limits::Limits;
 
 fn refused(text: &str, flags: &Flags) -> String {
@@ -130,6 +131,110 @@ fn a_plain_listener_for_other_machines_is_opened_only_on_purpose() {
 }
 
 #[test]
+fn all_that_is_wrong_is_named_at_once() {
+    let text = "\
+shards = \"two\"
+log = 7
+[listeners]
+mqqt = \"127.0.0.1:1883\"
+[login]
+client_id = \"any\"
+assertion_ttl_max_s = 86401
+[anonymous]
+allow = [\"#\", \"a/#/b\"]
+deny = [
+  \"fine\",
+  \"{device}/x\",
+  \"$share/g/x\",
+]
+[limits]
+inbox = 1
+handshakes = -1
+nonsense = 1
+[limit]
+";
+    let message = refused(text, &Flags::default());
+    let mut lines: Vec<usize> = message
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("k.toml:")?
+                .split(':')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    assert_eq!(lines.len(), message.lines().count(), "{message}");
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [1, 2, 4, 6, 7, 9, 12, 13, 16, 17, 18, 19],
+        "{message}"
+    );
+    for part in [
+        "k.toml:9: `a/#/b`: not a topic filter",
+        "k.toml:12: `{device}/x`: templates have no place here",
+        "k.toml:6: unknown variant `any`",
+        "k.toml:7: `assertion_ttl_max_s` is 86401; it must be between 0 and 86400",
+        "k.toml:19: unknown setting `limit`; did you mean `limits`?",
+    ] {
+        assert!(message.contains(part), "{part}\n{message}");
+    }
+}
+
+#[test]
+fn clients_that_prove_nothing_are_let_in_on_loopback_only() {
+    let table = "[anonymous]\nallow = [\"#\"]\ndeny = [\"test/nosubscribe\"]\n";
+    let given = parse(table, "k.toml").unwrap();
+    for address in ["127.0.0.1:0", "[::1]:0", "127.1.2.3:1"] {
+        let config = given.check(&flags(Some(address), None)).unwrap();
+        let expected = Anonymous {
+            allow: vec!["#".into()],
+            deny: vec!["test/nosubscribe".into()],
+        };
+        assert_eq!(config.anonymous(), Some(&expected), "{address}");
+    }
+    for address in ["0.0.0.0:1883", "192.0.2.1:1883", "[::]:1883"] {
+        let flags = Flags {
+            allow_plain: true,
+            ..flags(Some(address), None)
+        };
+        let message = refused(table, &flags);
+        assert_eq!(
+            message,
+            format!(
+                "k.toml:1: clients that prove nothing are let in from this machine only, and MQTT listens on \
+                 {address}: take [anonymous] out, or listen on 127.0.0.1"
+            )
+        );
+        let without = Given::default().check(&flags).unwrap();
+        assert_eq!(without.anonymous(), None);
+    }
+    // CoAP knows no such clients.
+    let coap = Flags {
+        allow_plain: true,
+        ..flags(Some("127.0.0.1:0"), Some("0.0.0.0:0"))
+    };
+    assert!(given.check(&coap).is_ok());
+}
+
+#[test]
+fn the_settings_of_a_login_are_words() {
+    let text = "[login]\nclient_id = \"id-or-suffix\"\nsubscribe_refusal = \"unspecified\"\n\
+                assertion_ttl_max_s = 3600\n";
+    let given = parse(text, "k.toml").unwrap();
+    let config = given.check(&Flags::default()).unwrap();
+    assert_eq!(config.client_id(), ClientIdRule::IdOrSuffix);
+    assert_eq!(config.subscribe_refusal(), SubscribeRefusal::Unspecified);
+    assert_eq!(config.assertion_ttl_max_s(), 3_600);
+    let free = parse("[login]\nclient_id = \"free\"\n", "k.toml").unwrap();
+    let config = free.check(&Flags::default()).unwrap();
+    assert_eq!(config.client_id(), ClientIdRule::Free);
+    assert_eq!(config.subscribe_refusal(), SubscribeRefusal::NotAuthorized);
+    assert_eq!(config.assertion_ttl_max_s(), 300);
+}
+
+#[test]
 fn every_setting_tells_where_its_value_came_from() {
     let given = parse("log = \"warn\"\n[limits]\ninbox = 10\n", "k.toml").unwrap();
     let flags = flags(Some("127.0.0.1:0"), None);
@@ -151,6 +256,12 @@ fn every_setting_tells_where_its_value_came_from() {
     assert_eq!(find("listeners", "coap"), (String::new(), From::Default));
     assert_eq!(find("limits", "inbox"), ("10".into(), From::File));
     assert_eq!(find("audit", "files_max"), ("8".into(), From::Default));
+    assert_eq!(find("login", "client_id"), ("\"id\"".into(), From::Default));
+    assert_eq!(
+        find("login", "subscribe_refusal"),
+        ("\"not-authorized\"".into(), From::Default)
+    );
+    assert_eq!(find("anonymous", "allow"), (String::new(), From::Default));
 }
 
 #[test]

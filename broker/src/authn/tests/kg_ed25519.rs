@@ -6,7 +6,7 @@ use keygate_protocol::login::{AuthData, BindingPolicy, ClientId, METHOD, Opening
 use keygate_protocol::mqtt::{Qos, Will};
 
 /// A device's side of a login, up to its open.
-fn open(
+pub(super) fn open(
     client_id: &str,
     n: u8,
     pin: Option<u8>,
@@ -24,7 +24,7 @@ fn open(
     login.open([9; 16], opening)
 }
 
-fn connect<'a>(client_id: &'a str, data: &'a [u8]) -> Connect<'a> {
+pub(super) fn connect<'a>(client_id: &'a str, data: &'a [u8]) -> Connect<'a> {
     let mut connect = Connect::new(Version::V5, client_id);
     connect.properties.auth_method = Some(METHOD);
     connect.properties.auth_data = Some(data);
@@ -32,14 +32,14 @@ fn connect<'a>(client_id: &'a str, data: &'a [u8]) -> Connect<'a> {
 }
 
 #[track_caller]
-fn challenged(begin: Begin) -> (AuthData, Box<PendingProof>) {
+pub(super) fn challenged(begin: Begin) -> (AuthData, Box<PendingProof>) {
     match begin {
         Begin::Challenge { data, pending } => (data, pending),
         Begin::Decided(result) => panic!("decided: {result:?}"),
     }
 }
 
-fn message(data: &[u8]) -> ProofMessage<'_> {
+pub(super) fn message(data: &[u8]) -> ProofMessage<'_> {
     ProofMessage {
         method: Some(METHOD),
         data: Some(data),

@@ -1,5 +1,7 @@
 //! Every refusal is held to its reason, its two codes, and to leaving no trace.
+mod anonymous;
 mod assertion;
+mod client_ids;
 mod kg_ed25519;
 mod later;
 mod shape;
@@ -163,10 +165,10 @@ pub(super) fn decided(begin: Begin) -> Result<Accepted, Refusal> {
 pub(super) fn codes(reason: RefusalReason) -> (u8, u8) {
     use RefusalReason as R;
     match reason {
-        R::ClientIdNotOwn => (0x85, 2),
+        R::ClientIdNotOwn | R::SessionNotOwn => (0x85, 2),
         R::DataMalformed | R::MethodChanged => (0x82, 3),
         R::MethodUnknown => (0x8c, 5),
-        R::ReplayMemoryFull => (0x97, 3),
+        R::ReplayMemoryFull | R::SessionsFull => (0x97, 3),
         R::BrokerFault => (0x88, 3),
         _ => (0x87, 5),
     }

@@ -206,3 +206,65 @@ fn a_device_that_is_not_active_may_nothing() {
         assert!(policy.scope(&who.device).is_empty());
     }
 }
+
+#[test]
+fn an_open_role_gives_everything_but_what_it_denies() {
+    let policy = Policy::builtin()
+        .with(Role::open("open", &["#", "$SYS/#"], &["secret/#", "test/nosubscribe"]).unwrap());
+    let who = principal(device("probe", &["open"], &[]));
+    let covers = |text: &str| policy.classify(&who, filter(text));
+    for (text, coverage) in [
+        ("#", Coverage::Partial),
+        ("+/+", Coverage::Partial),
+        ("+/x", Coverage::Partial),
+        ("test/#", Coverage::Partial),
+        ("$share/g/#", Coverage::Partial),
+        ("plain/#", Coverage::Full),
+        ("test/+/deep", Coverage::Full),
+        ("$SYS/#", Coverage::Full),
+        ("secret/#", Coverage::None),
+        ("secret", Coverage::None),
+        ("secret/x", Coverage::None),
+        ("secret/+/deep", Coverage::None),
+        ("test/nosubscribe", Coverage::None),
+        ("$share/g/secret/x", Coverage::None),
+        ("$other/x", Coverage::None),
+    ] {
+        assert_eq!(covers(text), coverage, "{text}");
+        let granted = policy.subscribe(&who, filter(text));
+        assert_eq!(granted.is_ok(), coverage != Coverage::None, "{text}");
+        if let Ok(permit) = granted {
+            assert_eq!(permit.coverage(), coverage, "{text}");
+        }
+    }
+    let refused = cause(policy.subscribe(&who, filter("secret/x")));
+    let role: Arc<str> = "open".into();
+    let pattern: Arc<str> = "secret/#".into();
+    assert_eq!(refused, DeniedCause::Rule { role, pattern });
+    // What a wide subscription must not have is held back one by one.
+    for (topic, allowed) in [
+        ("plain/x", true),
+        ("secret/x", false),
+        ("secret", false),
+        ("test/nosubscribe", false),
+        ("test/other", true),
+    ] {
+        assert_eq!(
+            policy.receive(&who, name(topic)).is_ok(),
+            allowed,
+            "{topic}"
+        );
+        for retain in [false, true] {
+            let published = policy.publish(&who, name(topic), retain);
+            assert_eq!(published.is_ok(), allowed, "{topic}");
+        }
+    }
+    // What nobody may, an open role does not give either.
+    let publish = |topic| cause(policy.publish(&who, name(topic), false));
+    assert_eq!(publish("$SYS/broker/x"), DeniedCause::Reserved);
+    assert_eq!(publish("devices/dev-1/presence"), DeniedCause::BrokerOnly);
+    // Nobody else has it.
+    let other = principal(device("dev-1", &["device"], &[]));
+    assert_eq!(policy.classify(&other, filter("#")), Coverage::Partial);
+    assert_eq!(policy.classify(&other, filter("plain/#")), Coverage::None);
+}
