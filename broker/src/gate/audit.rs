@@ -166,7 +166,7 @@ impl Source {
             action: RightAction::Will,
             topic: peer_text(topic),
             reason: reason(denied),
-            identity: identity.into(),
+            identity: peer_text(identity),
             client_id: peer_text(connect.client_id),
             code: ReasonCode::NotAuthorized.value(),
             origin: self.origin(),
@@ -202,7 +202,7 @@ impl Source {
     pub(crate) fn ended(&self, session: &Session, cause: &Cause, times: Times) -> Event {
         let kind = EventKind::Disconnect {
             cause: disconnect_cause(cause),
-            identity: Box::from(&*session.principal.device.id),
+            identity: peer_text(session.principal.id()),
             client_id: peer_text(&session.client_id),
             origin: self.origin(),
         };
@@ -245,7 +245,7 @@ impl Source {
         times: Times,
     ) -> Event {
         let kind = EventKind::Malformed {
-            identity: session.map(|session| Box::from(&*session.principal.device.id)),
+            identity: session.map(|session| peer_text(session.principal.id())),
             client_id: session.map(|session| peer_text(&session.client_id)),
             rule: rule.into(),
             code: code.value(),
@@ -286,7 +286,7 @@ impl Established<'_> {
             action,
             topic: peer_text(topic),
             reason: reason(denied),
-            identity: session.map_or_else(Box::default, |s| Box::from(&*s.principal.device.id)),
+            identity: session.map_or_else(Box::default, |s| peer_text(s.principal.id())),
             client_id: session.map_or_else(Box::default, |s| peer_text(&s.client_id)),
             code: ReasonCode::NotAuthorized.value(),
             origin: self.source.origin(),

@@ -190,10 +190,33 @@ fn of_exchange(reason: Reason) -> Advice {
                 "the device should ask again and answer at once; on slow links check for lost packets",
             ],
         ),
-        Reason::ClientIdNotOwn | Reason::UserNameNotOwn => Advice::new(
-            "On this listener a device connects under its own id: Client Identifier and User Name (if it sends one) must \
-             be that id. The proof itself may have been good.",
-            ["set the client's Client Identifier (and User Name) to the device's id"],
+        Reason::ClientIdNotOwn => Advice::new(
+            "The Client Identifier is not one that this device may use here: its own id, or what `client_id` under \
+             [login] allows besides. An empty one is taken only where the broker may choose one. The proof itself may \
+             have been good.",
+            [
+                "set the client's Client Identifier to the device's id",
+                "for several sessions of one device: `client_id = \"id-or-suffix\"` under [login], then ID/panel, ID/tool",
+            ],
+        ),
+        Reason::UserNameNotOwn => Advice::new(
+            "The User Name, if there is one, is the device's id. The proof itself may have been good.",
+            ["set the client's User Name to the device's id, or leave it out"],
+        ),
+        Reason::SessionNotOwn => Advice::new(
+            "Somebody else has a session under this Client Identifier, and a session belongs to the identity that opened \
+             it. The login was good, and nothing about the other's session has changed.",
+            [
+                "give the client another Client Identifier; the device's own id, or ID/suffix, is never somebody else's",
+                "see who used it: keygate audit",
+            ],
+        ),
+        Reason::SessionsFull => Advice::new(
+            "The device has as many sessions as one identity may have, counting those that wait for it to come back.",
+            [
+                "use the same Client Identifiers again instead of new ones, or end sessions (session expiry 0)",
+                "or raise `sessions_per_identity` under [limits]",
+            ],
         ),
         Reason::DataMalformed => Advice::new(
             "The authentication data does not have the form that the method prescribes (SPEC.md).",
@@ -216,6 +239,8 @@ fn of_exchange(reason: Reason) -> Advice {
             "The CONNECT carried neither an authentication method nor a password.",
             [
                 "configure the client: kg-ed25519, or User Name and an assertion as password (keygate assert)",
+                "in a lab, on loopback, clients without credentials are let in by [anonymous] in the configuration, but \
+                 never under the name of an enrolled device",
             ],
         ),
         Reason::Throttled => Advice::new(

@@ -9,6 +9,7 @@ use crate::cli::time::{Relative, Utc};
 use crate::cli::{Context, flush_trail};
 use crate::identity::DeviceState;
 use crate::telemetry::event::{Event, EventKind, Outcome};
+use crate::telemetry::reason::Method;
 use crate::telemetry::trail::{Filter, last};
 use keygate_protocol::time::UnixTime;
 use serde::Serialize;
@@ -58,6 +59,10 @@ pub(in crate::cli) fn run(context: &mut Context, id: &str) -> Result<(), Failure
     }
     let advice = refusal.map(|event| Advice::of(&event.kind, id));
     let mut next = now(device.as_ref(), id);
+    if login_since.is_some_and(is_anonymous) {
+        // It got in as it is: nothing is to be done.
+        next.clear();
+    }
     // What the state says now goes before what the last refusal said then.
     if next.is_empty() && login_since.is_none() {
         next.extend(advice.iter().flat_map(|advice| advice.next.clone()));
@@ -79,6 +84,17 @@ fn is_login(event: &Event) -> bool {
         event.kind,
         EventKind::Login {
             outcome: Outcome::Accepted,
+            ..
+        }
+    )
+}
+
+/// Whether it was let in without a proof.
+fn is_anonymous(login: &Event) -> bool {
+    matches!(
+        login.kind,
+        EventKind::Login {
+            method: Some(Method::Anonymous),
             ..
         }
     )
@@ -150,7 +166,11 @@ fn in_words(answered: &Answered<'_>, wall: UnixTime) -> String {
         let _ = writeln!(text, "\n{meaning}");
     }
     if let Some(login) = answered.login_since {
-        let _ = writeln!(text, "\nSince then it logged in: {}", when(login));
+        let how = match is_anonymous(login) {
+            true => " (anonymous: it proved nothing)",
+            false => "",
+        };
+        let _ = writeln!(text, "\nSince then it logged in: {}{how}", when(login));
     }
     if !answered.next.is_empty() {
         let _ = writeln!(text, "\nWhat to do");
