@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use super::Endpoint;
 use crate::hub::wire::Wire;
 use crate::rng::{Random, SeededRandom};
 use keygate_protocol::crypto::SoftwareSigner;
@@ -76,15 +77,6 @@ impl Client {
         }
     }
 
-    /// The same device on a new connection.
-    pub(super) fn restart(&mut self) {
-        self.phase = Phase::Idle;
-        self.input.clear();
-        self.waiting.clear();
-        self.owed.clear();
-        self.disconnected = None;
-    }
-
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
     }
@@ -147,22 +139,6 @@ impl Client {
                 .encode(AckKind::Puback, Version::V5, &mut Wire(out))
                 .unwrap();
         }
-    }
-
-    /// Takes bytes from the broker; answers go into `out`.
-    pub(super) fn bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        self.input.extend_from_slice(bytes);
-        let input = std::mem::take(&mut self.input);
-        let mut taken = 0;
-        while let Some(frame) =
-            mqtt::frame(&input[taken..], u32::MAX).expect("the broker sends well-formed packets")
-        {
-            taken += frame.len();
-            let packet = mqtt::decode(&frame, Sender::Server, Version::V5)
-                .expect("the broker sends well-formed packets");
-            self.packet(&packet, out);
-        }
-        self.input = input[taken..].to_vec();
     }
 
     fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<u8>) {
@@ -233,5 +209,47 @@ impl Client {
     fn packet_id(&mut self) -> PacketId {
         self.next_packet_id += 1;
         PacketId::new(self.next_packet_id).unwrap()
+    }
+}
+
+impl Endpoint for Client {
+    fn bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.input.extend_from_slice(bytes);
+        let input = std::mem::take(&mut self.input);
+        let mut taken = 0;
+        while let Some(frame) =
+            mqtt::frame(&input[taken..], u32::MAX).expect("the broker sends well-formed packets")
+        {
+            taken += frame.len();
+            let packet = mqtt::decode(&frame, Sender::Server, Version::V5)
+                .expect("the broker sends well-formed packets");
+            self.packet(&packet, out);
+        }
+        self.input = input[taken..].to_vec();
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
+    fn go_on(&mut self, out: &mut Vec<u8>) -> bool {
+        let owes = !self.is_slow && !self.owed.is_empty();
+        if owes {
+            self.acknowledge(out);
+        }
+        owes
+    }
+
+    /// The same device on a new connection.
+    fn restart(&mut self) {
+        self.phase = Phase::Idle;
+        self.input.clear();
+        self.waiting.clear();
+        self.owed.clear();
+        self.disconnected = None;
     }
 }

@@ -8,15 +8,16 @@ pub(super) struct TestLog(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    ops: Vec<Op>,
+    /// Each is durable as a whole or not at all.
+    batches: Vec<Vec<Op>>,
     durable: usize,
 }
 
 impl TestLog {
-    /// The disk has caught up with this many more operations.
+    /// The disk has caught up with this many more batches.
     pub(super) fn sync(&self, count: usize) {
         let mut inner = self.0.lock().unwrap();
-        inner.durable = (inner.durable + count).min(inner.ops.len());
+        inner.durable = (inner.durable + count).min(inner.batches.len());
     }
 
     pub(super) fn sync_all(&self) {
@@ -26,15 +27,15 @@ impl TestLog {
     /// What a broker that starts again after a crash now would find.
     pub(super) fn after_crash(&self) -> Vec<Op> {
         let inner = self.0.lock().unwrap();
-        inner.ops[..inner.durable].to_vec()
+        inner.batches[..inner.durable].concat()
     }
 }
 
 impl Log for TestLog {
     fn submit(&self, ops: Vec<Op>) -> LogNumber {
         let mut inner = self.0.lock().unwrap();
-        inner.ops.extend(ops);
-        LogNumber(inner.ops.len() as u64)
+        inner.batches.push(ops);
+        LogNumber(inner.batches.len() as u64)
     }
 
     fn durable(&self) -> LogNumber {

@@ -7,6 +7,6 @@ mod log;
 mod schedules;
 mod world;
 
-use client::{Client, Phase};
+use client::Client;
 use log::TestLog;
-use world::{Setting, World};
+use world::{Endpoint, Setting, World};

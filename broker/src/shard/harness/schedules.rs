@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::client::BROKER;
-use super::{Client, Setting, World};
+use super::{Client, Endpoint, Setting, World};
 use crate::authn::{Authn, AuthnConfig, ChallengeKeys, ListenerRules, ReplayBounds};
 use crate::authz::Policy;
 use crate::gate::Gate;

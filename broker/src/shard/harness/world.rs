@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Client, Phase, TestLog};
+use super::{Client, TestLog};
 use crate::gate::Gate;
 use crate::hub::{HubShared, Times};
 use crate::limits::Limits;
@@ -47,10 +47,28 @@ struct Unit {
     pipes: SecondaryMap<ConnKey, usize>,
 }
 
+/// A client as the network sees it.
+pub(super) trait Endpoint {
+    /// Takes bytes from the broker; answers go into `out`.
+    fn bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>);
+
+    /// Whether it has closed its connection.
+    fn is_closed(&self) -> bool;
+
+    /// Whether it does not even read.
+    fn is_stuck(&self) -> bool;
+
+    /// Says one thing that it still has to say, while the world comes to rest. Says whether there was one.
+    fn go_on(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// Its connection is gone.
+    fn restart(&mut self);
+}
+
 /// Shards, clients, and the network between them.
-pub(super) struct World {
+pub(super) struct World<C = Client> {
     pub(super) random: SeededRandom,
-    pub(super) clients: Vec<Client>,
+    pub(super) clients: Vec<C>,
     pub(super) log: Arc<TestLog>,
     pub(super) hub: Arc<HubShared>,
     pub(super) events: Vec<Event>,
@@ -65,7 +83,24 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, setting: Setting, gate: &Arc<Gate>, clients: Vec<Client>) -> Self {
+    /// A client opens a connection and begins its login.
+    pub(super) fn connect(&mut self, client: usize) {
+        let receive_max = self.setting.receive_max;
+        self.open(client, |client, random, out| {
+            client.connect(receive_max, random, out);
+        });
+    }
+
+    /// The client subscribes and hears what it got.
+    pub(super) fn subscribe(&mut self, client: usize, filters: &[&str]) -> Vec<ReasonCode> {
+        self.act(client, |client, out| client.subscribe(filters, out));
+        self.settle();
+        std::mem::take(&mut self.clients[client].granted)
+    }
+}
+
+impl<C: Endpoint> World<C> {
+    pub(super) fn new(seed: u64, setting: Setting, gate: &Arc<Gate>, clients: Vec<C>) -> Self {
         let mut random = SeededRandom::new(seed);
         let log = Arc::new(TestLog::default());
         let mut hash_seed = [0; 16];
@@ -111,8 +146,12 @@ impl World {
         }
     }
 
-    /// A client opens a connection, to whichever shard the machine picks.
-    pub(super) fn connect(&mut self, client: usize) {
+    /// A client opens a connection, to whichever shard the machine picks, and says this.
+    pub(super) fn open(
+        &mut self,
+        client: usize,
+        hello: impl FnOnce(&mut C, &mut SeededRandom, &mut Vec<u8>),
+    ) {
         let unit = self.random.below(self.units.len() as u64) as usize;
         let Unit {
             shard, out, pipes, ..
@@ -130,7 +169,7 @@ impl World {
         });
         self.current[client] = Some(pipe);
         let mut bytes = Vec::new();
-        self.clients[client].connect(self.setting.receive_max, &mut self.random, &mut bytes);
+        hello(&mut self.clients[client], &mut self.random, &mut bytes);
         self.pipes[pipe].to_broker.extend(bytes);
     }
 
@@ -177,13 +216,6 @@ impl World {
         self.log_held = true;
     }
 
-    /// The client subscribes and hears what it got.
-    pub(super) fn subscribe(&mut self, client: usize, filters: &[&str]) -> Vec<ReasonCode> {
-        self.act(client, |client, out| client.subscribe(filters, out));
-        self.settle();
-        std::mem::take(&mut self.clients[client].granted)
-    }
-
     /// A client's connection breaks without a goodbye.
     pub(super) fn cut(&mut self, client: usize) {
         if let Some(pipe) = self.current[client].take() {
@@ -194,7 +226,7 @@ impl World {
     }
 
     /// The client does something with its connection.
-    pub(super) fn act(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Vec<u8>)) {
+    pub(super) fn act(&mut self, client: usize, act: impl FnOnce(&mut C, &mut Vec<u8>)) {
         let Some(pipe) = self.current[client] else {
             return;
         };
@@ -236,12 +268,13 @@ impl World {
                 busy |= self.receive(pipe, true);
             }
             for client in 0..self.clients.len() {
-                while !self.clients[client].is_slow
-                    && !self.clients[client].owed.is_empty()
-                    && self.current[client].is_some()
-                {
-                    busy = true;
-                    self.act(client, Client::acknowledge);
+                while self.current[client].is_some() {
+                    let mut went_on = false;
+                    self.act(client, |client, out| went_on = client.go_on(out));
+                    busy |= went_on;
+                    if !went_on {
+                        break;
+                    }
                 }
             }
             if !busy {
@@ -286,7 +319,7 @@ impl World {
     fn receive(&mut self, pipe: usize, all: bool) -> bool {
         let waiting = self.pipes[pipe].to_client.len();
         let client = self.pipes[pipe].client;
-        if waiting == 0 || self.current[client] != Some(pipe) || self.clients[client].is_stuck {
+        if waiting == 0 || self.current[client] != Some(pipe) || self.clients[client].is_stuck() {
             return false;
         }
         let count = if all {
@@ -298,7 +331,7 @@ impl World {
         let mut answer = Vec::new();
         self.clients[client].bytes(&bytes, &mut answer);
         self.pipes[pipe].to_broker.extend(answer);
-        if matches!(self.clients[client].phase, Phase::Closed) {
+        if self.clients[client].is_closed() {
             self.pipes[pipe].client_gone = true;
             self.current[client] = None;
         }
