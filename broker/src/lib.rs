@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod coap;
 pub mod config;
+pub mod disk;
 pub mod gate;
 pub mod hub;
 pub mod identity;

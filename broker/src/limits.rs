@@ -97,6 +97,18 @@ limits! {
     retained_branch: usize = 10_000, 1usize..=100_000_000usize;
     /// Retained topics that one subscription looks at in one turn; the rest comes in later turns.
     retained_scan: usize = 256, 1usize..=65_536usize;
+    /// Milliseconds between the starts of two commits of the log. Each costs an fsync, which waits for the disk and not for
+    /// the processor; 2 is what a QoS 1 publisher hardly notices and keeps the fsyncs at 500 a second.
+    log_commit_ms: u64 = 2, 0u64..=1_000u64;
+    /// Changes that wait for the log to be durable; above it no publisher is read. A tenth of a second at 200,000 a second:
+    /// more would only be a longer queue in front of the same disk.
+    log_window_ops: usize = 20_000, 1usize..=10_000_000usize;
+    /// Bytes of such changes, for large messages. Half of the reserve: a window that finds the disk full goes through the
+    /// write-ahead log and then into the database.
+    log_window_bytes: usize = 8_388_608, 1_024usize..=1_073_741_824usize;
+    /// Bytes set aside beside each database, given back when the disk is full, so that revocations, acknowledgements and
+    /// deletions still succeed. Beside `state.db` never less than twice `log_window_bytes`.
+    reserve_bytes: u64 = 16_777_216, 1_048_576u64..=17_179_869_184u64;
     /// Mail in a shard's inbox. When full, the sender stops reading publishers until there is room.
     inbox: usize = 4_096, 2usize..=1_048_576usize;
     /// Events that one turn takes from its sockets, so that no peer keeps a shard from the others.

@@ -14,10 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::coap;
 use crate::config::{AssertionReuse, Config, SubscribeRefusal};
 use crate::gate::Gate;
-use crate::hub::HubShared;
+use crate::hub::{HubShared, Times};
 use crate::identity::{Registry, SqliteStore, StoreError};
 use crate::keys::{DataDir, DataDirError, KeyFileError};
-use crate::log::MemoryLog;
+use crate::log::{Log, LogError, LogSettings, Recovered, SqliteLog};
 use crate::rng::{Random, SystemRandom};
 use crate::shard::poll::{ShardHandle, ShardLoop};
 use crate::shard::{Mail, Shard, ShardId, ShardSetup};
@@ -51,6 +51,9 @@ pub enum StartError {
     /// The identity store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Sessions, queues and retained messages cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A listener's address cannot be had.
     #[error("cannot listen on {protocol} {address}: {error}")]
     Listen {
@@ -105,6 +108,7 @@ pub struct Running {
     coap: Option<coap::Server>,
     shards: Vec<ShardHandle>,
     threads: Vec<JoinHandle<()>>,
+    log: Arc<SqliteLog>,
     writer: Option<AuditWriter>,
     /// Holds the lock until everything else has ended.
     data: DataDir,
@@ -135,7 +139,8 @@ impl Running {
             .transpose()?
             .unwrap_or_default();
         let udp = config.coap().map(listen_udp).transpose()?;
-        let parts = Parts::new(&data, config, &registry, &*clock)?;
+        let (log, recovered) = open_log(&data, config, &clock)?;
+        let parts = Parts::new(&data, config, &registry, &*clock, &log, &recovered)?;
         let mut running = Self {
             broker_id: data.broker_id().as_str().into(),
             identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
@@ -147,6 +152,7 @@ impl Running {
             coap: None,
             shards: Vec::new(),
             threads: Vec::new(),
+            log,
             writer: Some(writer),
             data,
         };
@@ -155,6 +161,7 @@ impl Running {
             .start_shards(&parts, tcp, config)
             .map_err(StartError::Thread)?;
         running.follow_identities();
+        running.follow_log();
         running.start_coap(&parts, udp)?;
         running.start_admin()?;
         running.record(BrokerChange::Started);
@@ -254,6 +261,23 @@ impl Running {
         }));
     }
 
+    /// Every commit wakes the shards that wait for it.
+    fn follow_log(&self) {
+        let shards = self.shards.clone();
+        self.log.on_durable(Box::new(move || {
+            shards.iter().for_each(ShardHandle::wake);
+        }));
+        let (audit, clock) = (self.audit.clone(), Arc::clone(&self.clock));
+        let broker_id = self.broker_id.clone();
+        self.log.on_full(Box::new(move |full| {
+            let change = match full {
+                true => BrokerChange::DiskFull,
+                false => BrokerChange::DiskRoom,
+            };
+            audit.record(broker_event(change, &broker_id, &*clock));
+        }));
+    }
+
     fn start_coap(&mut self, parts: &Parts, udp: Option<UdpSocket>) -> Result<(), StartError> {
         let Some(udp) = udp else { return Ok(()) };
         let deps = coap::Deps {
@@ -291,15 +315,8 @@ impl Running {
     }
 
     fn record(&self, change: BrokerChange) {
-        let kind = EventKind::Broker {
-            change,
-            broker_id: self.broker_id.as_str().into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
-        self.audit.record(Event {
-            wall: self.clock.wall(),
-            kind,
-        });
+        self.audit
+            .record(broker_event(change, &self.broker_id, &*self.clock));
     }
 }
 
@@ -316,6 +333,8 @@ impl Drop for Running {
                 tracing::error!("a shard had panicked");
             }
         }
+        // What the shards did last is stored before anybody can read that the broker stopped.
+        self.log.stop();
         self.record(BrokerChange::Stopped);
         if let Some(writer) = self.writer.take() {
             writer.stop();
@@ -337,6 +356,8 @@ impl Parts {
         config: &Config,
         registry: &Registry,
         clock: &dyn Clock,
+        log: &Arc<SqliteLog>,
+        recovered: &Recovered,
     ) -> Result<Self, StartError> {
         let random: &mut dyn Random = &mut SystemRandom;
         let directory = registry.directory();
@@ -369,11 +390,14 @@ impl Parts {
                 SubscribeRefusal::Unspecified => ReasonCode::UnspecifiedError,
             },
         });
-        let hub = Arc::new(HubShared::new(
-            limits,
-            Arc::new(MemoryLog::default()),
-            random.array(),
-        ));
+        tracing::info!(
+            sessions = recovered.sessions.len(),
+            queued = recovered.queue.len(),
+            retained = recovered.retained.len(),
+            "read what was stored"
+        );
+        let log: Arc<dyn Log> = Arc::clone(log) as _;
+        let hub = Arc::new(HubShared::new(limits, log, random.array()));
         let issuer = TokenIssuer::new(broker_id, [], TOKEN_LIFE_S).map_err(StartError::BrokerId)?;
         Ok(Self {
             gate,
@@ -393,6 +417,31 @@ fn policy(config: &Config) -> Result<Policy, PatternError> {
     let allow: Vec<&str> = anonymous.allow.iter().map(String::as_str).collect();
     let deny: Vec<&str> = anonymous.deny.iter().map(String::as_str).collect();
     Ok(policy.with(Role::open(ROLE_ANONYMOUS, &allow, &deny)?))
+}
+
+/// Opens `state.db` and starts the log.
+fn open_log(
+    data: &DataDir,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<SqliteLog>, Recovered), LogError> {
+    let times = Times {
+        now: clock.now(),
+        wall: clock.wall(),
+    };
+    let settings = LogSettings::new(config.limits(), Arc::clone(clock));
+    SqliteLog::open(&data.layout().state_db(), settings, times)
+}
+
+fn broker_event(change: BrokerChange, broker_id: &str, clock: &dyn Clock) -> Event {
+    Event {
+        wall: clock.wall(),
+        kind: EventKind::Broker {
+            change,
+            broker_id: broker_id.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+    }
 }
 
 /// What a plain listener takes: an assertion may be used again only where nobody else can have read it.

@@ -8,7 +8,7 @@ use crate::source::{File, names_of_crate, sources};
 ///
 /// A room that names a later one for an item does so because that item is the seam between them: the hub and the gate
 /// answer through the shard's outbox, the log carries the hub's messages.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     (
         "admin",
         &["clock", "identity", "keys", "limits", "rng", "telemetry"],
@@ -40,6 +40,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "telemetry",
         ],
     ),
+    ("disk", &[]),
     (
         "gate",
         &[
@@ -71,10 +72,21 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "telemetry::ration",
         ],
     ),
-    ("identity", &["rng"]),
+    ("identity", &["disk", "rng"]),
     ("keys", &["identity::hex32", "rng"]),
     ("limits", &[]),
-    ("log", &["authn::Owner", "hub::Message", "hub::Times"]),
+    (
+        "log",
+        &[
+            "authn::Owner",
+            "clock",
+            "disk",
+            "hub::Message",
+            "hub::MessageParts",
+            "hub::Times",
+            "limits",
+        ],
+    ),
     ("rng", &[]),
     ("serve", ANYTHING),
     (

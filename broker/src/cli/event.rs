@@ -84,6 +84,8 @@ impl InWords<'_> {
                 version,
             } => {
                 let change = match change {
+                    BrokerChange::DiskFull => "has no space on its disk",
+                    BrokerChange::DiskRoom => "has space on its disk again",
                     BrokerChange::Initialised => "initialised",
                     BrokerChange::Started => "started",
                     BrokerChange::Stopped => "stopped",

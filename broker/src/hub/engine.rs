@@ -154,6 +154,12 @@ impl Hub {
             })
     }
 
+    /// Whether something is to be done once more of the log is durable.
+    #[must_use]
+    pub fn awaits_log(&self) -> bool {
+        !self.pending_acks.is_empty()
+    }
+
     /// Looks at this session again at the end of the turn.
     pub(super) fn revisit(&mut self, key: SessionKey) {
         if self.ready.last() != Some(&key) {

@@ -187,6 +187,12 @@ impl Message {
         self.publisher.as_ref()
     }
 
+    /// Seconds from its publication until it is worth nothing any more.
+    #[must_use]
+    pub fn expiry_s(&self) -> Option<u32> {
+        self.expiry_s
+    }
+
     /// Bytes that it holds in memory.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -38,6 +38,24 @@ impl Layout {
         self.root.join("identity.db")
     }
 
+    /// Space for `identity.db` on a full disk.
+    #[must_use]
+    pub fn identity_reserve(&self) -> PathBuf {
+        self.root.join("identity.reserve")
+    }
+
+    /// Sessions, queues, retained messages.
+    #[must_use]
+    pub fn state_db(&self) -> PathBuf {
+        self.root.join("state.db")
+    }
+
+    /// Space for `state.db` on a full disk.
+    #[must_use]
+    pub fn state_reserve(&self) -> PathBuf {
+        self.root.join("state.reserve")
+    }
+
     /// The name of the admin socket, to be bound relative to [`root`](Self::root): absolute ones end at 107 bytes.
     #[must_use]
     pub fn admin_socket(&self) -> PathBuf {

@@ -5,14 +5,27 @@
 //! |---|---|
 //! | [`record`] | what is stored, as values |
 //! | [`MemoryLog`] | no store at all: everything counts as durable and ends with the process |
+mod cadence;
+mod error;
+mod fold;
+mod load;
 mod memory;
 pub mod record;
+mod schema;
+mod settings;
+mod size;
+mod sqlite;
+mod table;
+mod writer;
 
+pub use error::LogError;
 pub use memory::MemoryLog;
 pub use record::{
     QueueNumber, Recovered, StoredCursor, StoredGroup, StoredId, StoredMessage, StoredSession,
     StoredSubscription, StoredWill,
 };
+pub use settings::LogSettings;
+pub use sqlite::{OnDurable, OnFull, SqliteLog};
 
 use crate::hub::Message;
 use keygate_protocol::mqtt::PacketId;
@@ -129,3 +142,6 @@ pub trait Log: Send + Sync {
     /// is still taken.
     fn is_full(&self) -> bool;
 }
+
+#[cfg(test)]
+mod tests;

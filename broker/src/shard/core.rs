@@ -236,6 +236,12 @@ impl Shard {
         !self.logins.is_empty() || self.hub.has_work(out)
     }
 
+    /// Whether something waits for the log: the shell has itself woken when more is durable.
+    #[must_use]
+    pub fn awaits_log(&self) -> bool {
+        self.hub.awaits_log()
+    }
+
     /// The most that a shell may hand over of one connection in one turn.
     #[must_use]
     pub fn turn_bytes(&self) -> usize {

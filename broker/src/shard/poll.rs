@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -35,9 +36,22 @@ const EVENTS: usize = 1_024;
 pub struct ShardHandle {
     inbox: SyncSender<Parcel<TcpStream>>,
     waker: Arc<Waker>,
+    /// The shard sleeps, or is about to, and waits for the log.
+    waiting: Arc<AtomicBool>,
 }
 
 impl ShardHandle {
+    /// Wakes the shard if it waits for the log: for the log's thread, each time that more is durable.
+    pub fn wake(&self) {
+        // Both sides swap. Either the shard's comes first and is seen here, or it comes later and what is durable by now
+        // is seen there.
+        if self.waiting.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "cannot wake a shard");
+        }
+    }
+
     /// Sends mail, waiting while the inbox is full: for the admin thread, never for a shard. False if the shard is gone.
     pub fn send(&self, mail: Mail) -> bool {
         self.inbox.send(Parcel::Mail(mail)).is_ok() && self.waker.wake().is_ok()
@@ -59,6 +73,7 @@ pub struct ShardLoop {
     scratch: Vec<u8>,
     clock: Arc<dyn Clock>,
     audit: Audit,
+    waiting: Arc<AtomicBool>,
     stopped: bool,
 }
 
@@ -83,14 +98,16 @@ impl ShardLoop {
     pub fn inbox(limit: usize) -> io::Result<(ShardHandle, Poll, ShardInbox)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let waiting = Arc::default();
         let (sender, receiver) = sync_channel(limit);
         Ok((
             ShardHandle {
                 inbox: sender,
                 waker,
+                waiting: Arc::clone(&waiting),
             },
             poll,
-            ShardInbox(receiver),
+            ShardInbox { receiver, waiting },
         ))
     }
 
@@ -123,7 +140,8 @@ impl ShardLoop {
             poll,
             sockets: SecondaryMap::new(),
             listeners: accepting,
-            inbox: inbox.0,
+            inbox: inbox.receiver,
+            waiting: inbox.waiting,
             postage: Postage::new(peers.len()),
             peers,
             out: Outbox::default(),
@@ -139,11 +157,19 @@ impl ShardLoop {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !(self.stopped && self.sockets.is_empty() && !self.postage.is_blocked()) {
+            // Said before the shard looks whether there is work: what becomes durable after that look wakes it.
+            let waits = self.shard.awaits_log();
+            if waits {
+                self.waiting.swap(true, Ordering::AcqRel);
+            }
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
+            }
+            if waits {
+                self.waiting.swap(false, Ordering::AcqRel);
             }
             for event in &events {
                 self.note(event);
@@ -426,7 +452,10 @@ fn deliver(
 }
 
 /// The receiving end of a shard's inbox.
-pub struct ShardInbox(Receiver<Parcel<TcpStream>>);
+pub struct ShardInbox {
+    receiver: Receiver<Parcel<TcpStream>>,
+    waiting: Arc<AtomicBool>,
+}
 
 /// The inputs of one turn: mail first, then what the sockets have.
 struct Ready<'l> {

@@ -258,6 +258,10 @@ pub enum Outcome {
 pub enum BrokerChange {
     /// The data directory was set up.
     Initialised,
+    /// The disk is full: messages that must be kept are refused.
+    DiskFull,
+    /// The disk has room again.
+    DiskRoom,
     /// Every listener accepts.
     Started,
     /// It ended in an orderly way.

@@ -1,0 +1,12 @@
+//! What the databases of the data directory share when the disk fails them: a reserve for a full one, an end for a
+//! broken one.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`Reserve`] | space that is given back on the first full-disk error |
+//! | [`OnFault`], [`end_process`] | what happens when nobody knows any more what is stored |
+mod fault;
+mod reserve;
+
+pub use fault::{EX_IOERR, Fault, OnFault, end_process};
+pub use reserve::Reserve;
