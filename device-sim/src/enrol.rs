@@ -49,7 +49,7 @@ struct Nothing {}
 /// assert!(all[6].contains(r#""id":"sim-controller""#) && all[6].contains(r#""roles":["operator"]"#));
 /// # Ok::<(), device_sim::scenario::ScenarioError>(())
 /// ```
-pub fn lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item = String> {
+pub fn lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item = String> + use<> {
     let devices = device_lines(scenario, grants);
     let cast = cast(scenario);
     let roles = device_roles(grants);
@@ -66,7 +66,7 @@ pub fn lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item = Strin
 }
 
 /// Only the devices.
-pub fn device_lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item = String> {
+pub fn device_lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item = String> + use<> {
     let cast = cast(scenario);
     let roles = device_roles(grants);
     let groups = grants.groups.clone();
@@ -95,7 +95,7 @@ pub fn device_lines(scenario: &Scenario, grants: &Grants) -> impl Iterator<Item 
 /// assert!(all[0].starts_with("dev-000000:"));
 /// # Ok::<(), device_sim::scenario::ScenarioError>(())
 /// ```
-pub fn password_lines(scenario: &Scenario) -> impl Iterator<Item = String> {
+pub fn password_lines(scenario: &Scenario) -> impl Iterator<Item = String> + use<> {
     let cast = cast(scenario);
     let devices = (0..scenario.fleet.devices).map(Member::Device);
     devices

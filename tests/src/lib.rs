@@ -10,6 +10,7 @@
 //! | [`coap`] | token requests over UDP |
 //! | [`witness`] | an operator who was there all the time and can say that nothing happened |
 //! | [`audit`], [`admin`] | what was recorded; what an operator asks |
+//! | [`measure`] | brokers in processes of their own, and what those used: for the ratchet and the comparison |
 //! | [`peers`] | clients that we did not write: Python, Mosquitto |
 //! | [`clock`], [`net`], [`bytes`] | deadlines, addresses, buffers |
 //!
@@ -30,6 +31,7 @@ pub mod clock;
 pub mod coap;
 pub mod device;
 pub mod doors;
+pub mod measure;
 pub mod net;
 pub mod peers;
 pub mod process;

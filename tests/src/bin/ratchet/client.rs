@@ -1,6 +1,6 @@
 //! Clients that log in, subscribe once and stay.
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -16,23 +16,31 @@ use keygate_protocol::mqtt::{
 use keygate_protocol::sink::{CapacityError, Sink};
 use keygate_protocol::topic::TopicFilter;
 
-use crate::server::{Kind, Server};
+use keygate_tests::measure::{Kind, People, Server};
 
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+const PASSWORD: &str = "correct horse battery staple";
 
 /// Logins at a time: a fleet that comes back does not wait in line.
 const THREADS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(10);
-const TRIES: usize = 500;
+
+/// Everybody up to this number.
+pub(crate) fn people(devices: usize) -> People {
+    People {
+        keys: (0..devices).map(enrolment).collect(),
+        passwords: (0..devices)
+            .map(|index| format!("{}:{PASSWORD}\n", id(index)))
+            .collect(),
+    }
+}
 
 /// The id of the client with this number.
-pub(crate) fn id(index: usize) -> String {
+fn id(index: usize) -> String {
     format!("device-{index:06}")
 }
 
 /// The line that enrols it.
-pub(crate) fn enrolment(index: usize) -> String {
+fn enrolment(index: usize) -> String {
     let key = signer(index).public_key();
     let hex: String = key
         .as_bytes()
@@ -74,25 +82,6 @@ pub(crate) fn log_in_all(server: &Server, clients: Range<usize>) -> Result<Vec<T
     })
 }
 
-/// Tries until the server accepts.
-pub(crate) fn wait_until_accepting(address: SocketAddr) -> Result<()> {
-    for _ in 0..TRIES {
-        if TcpStream::connect(address).is_ok() {
-            return Ok(());
-        }
-        pause()?;
-    }
-    anyhow::bail!("the server does not accept on {address}")
-}
-
-/// A little while: a read with a deadline on a socket that nobody writes to.
-pub(crate) fn pause() -> Result<()> {
-    let silent = UdpSocket::bind("127.0.0.1:0")?;
-    silent.set_read_timeout(Some(PAUSE))?;
-    let _ = silent.recv(&mut [0; 1]);
-    Ok(())
-}
-
 fn log_in(server: &Server, index: usize) -> Result<TcpStream> {
     let mut client = Client {
         stream: TcpStream::connect(server.address)?,
@@ -103,7 +92,7 @@ fn log_in(server: &Server, index: usize) -> Result<TcpStream> {
     let id = id(index);
     match server.kind {
         Kind::Keygate => client.prove(&id, &server.broker_id, &mut signer(index))?,
-        Kind::Floor | Kind::Mosquitto => client.give_password(&id)?,
+        Kind::Floor | Kind::Mosquitto | Kind::MosquittoSaving => client.give_password(&id)?,
     }
     client.subscribe(&id)?;
     Ok(client.stream)

@@ -6,15 +6,12 @@
 //! memory come from the operating system, for the server's process alone; medians of three rounds.
 mod client;
 mod floor;
-mod measure;
-mod server;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use measure::{Cost, median};
-use server::{Kind, Server};
+use keygate_tests::measure::{Kind, Server, allow_files, median, run_broker};
 
 /// Connections that are measured, after as many warm-up logins as the code needs to be in memory.
 const CONNECTIONS: usize = 3_000;
@@ -29,6 +26,23 @@ const LOGIN_FLOORS_MAX: f64 = 4.5;
 /// The budget of design §11: at most what Mosquitto takes for a password login and a subscription.
 const LOGIN_MOSQUITTOS_MAX: f64 = 1.0;
 
+/// What one login, and one connection that stays, cost the server.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    login_us: f64,
+    connection_bytes: f64,
+}
+
+impl Cost {
+    /// Each figure's median.
+    fn median(rounds: &[Self]) -> Self {
+        Self {
+            login_us: median(rounds, |cost| cost.login_us),
+            connection_bytes: median(rounds, |cost| cost.connection_bytes),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -36,7 +50,7 @@ fn main() -> ExitCode {
         [] => ratchet(false),
         ["--mosquitto"] => ratchet(true),
         ["floor"] => floor::run().map(|()| true),
-        ["broker", directory] => server::run_broker(directory.as_ref()).map(|()| true),
+        ["broker", directory] => run_broker(directory.as_ref()).map(|()| true),
         _ => {
             let _ = writeln!(io::stderr(), "usage: ratchet [--mosquitto]");
             return ExitCode::from(2);
@@ -53,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn ratchet(mosquitto: bool) -> Result<bool> {
-    server::allow_files()?;
+    allow_files()?;
     let mut kinds = vec![Kind::Floor, Kind::Keygate];
     kinds.extend(mosquitto.then_some(Kind::Mosquitto));
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); kinds.len()];
@@ -62,12 +76,12 @@ fn ratchet(mosquitto: bool) -> Result<bool> {
             costs.push(round(*kind).with_context(|| format!("measuring {}", kind.name()))?);
         }
     }
-    let medians: Vec<Cost> = costs.iter().map(|rounds| median(rounds)).collect();
+    let medians: Vec<Cost> = costs.iter().map(|rounds| Cost::median(rounds)).collect();
     print(&kinds, &medians)
 }
 
 fn round(kind: Kind) -> Result<Cost> {
-    let server = Server::start(kind, WARM_UP + CONNECTIONS)?;
+    let server = Server::start(kind, &client::people(WARM_UP + CONNECTIONS))?;
     // Warm up with clients that leave again: code, pools and tables are then in memory.
     drop(client::log_in_all(&server, 0..WARM_UP)?);
     server.settle()?;
@@ -75,7 +89,11 @@ fn round(kind: Kind) -> Result<Cost> {
     let clients = client::log_in_all(&server, WARM_UP..WARM_UP + CONNECTIONS)?;
     let after = server.usage()?;
     drop(clients);
-    Ok(Cost::between(&before, &after, CONNECTIONS))
+    let connections = CONNECTIONS as f64;
+    Ok(Cost {
+        login_us: after.cpu_us_since(&before) / connections,
+        connection_bytes: after.bytes_since(&before) / connections,
+    })
 }
 
 fn print(kinds: &[Kind], medians: &[Cost]) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! The servers that are measured, each in a process of its own.
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -11,56 +11,81 @@ use keygate_broker::rng::SystemRandom;
 use keygate_broker::serve::Running;
 use keygate_protocol::time::UnixTime;
 
-use crate::client;
-use crate::measure::Usage;
+use super::{Usage, pause};
 
 /// Looks before a server counts as at rest, and how many of them in a row must find it so.
 const LOOKS: usize = 300;
 const QUIET_LOOKS: usize = 20;
+/// Looks before a server that does not accept is given up.
+const TRIES: usize = 500;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Accepts, answers, idles, and checks nothing: the program itself in the role `floor`.
     Floor,
+    /// Keygate, which asks for keys: the program itself in the role `broker`.
     Keygate,
+    /// Debian's Mosquitto, which asks for passwords and writes nothing to disk.
     Mosquitto,
+    /// The same with `persistence true`: it saves what it holds every half hour and when it ends.
+    MosquittoSaving,
+}
+
+/// Who may log in, in the form of each server.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    /// JSON Lines, as `keygate device import` reads them.
+    pub keys: String,
+    /// `id:password` lines.
+    pub passwords: String,
 }
 
 impl Kind {
-    pub(crate) fn name(self) -> &'static str {
+    /// For tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor (accept, answer, idle)",
             Self::Keygate => "keygate, kg-ed25519",
             Self::Mosquitto => "mosquitto, password",
+            Self::MosquittoSaving => "mosquitto, password, persistence",
         }
     }
 }
 
-/// A running server.
-pub(crate) struct Server {
-    pub(crate) kind: Kind,
-    pub(crate) address: SocketAddr,
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it accepts.
+    pub address: SocketAddr,
     /// The name that devices are configured with.
-    pub(crate) broker_id: String,
+    pub broker_id: String,
     child: Child,
     _directory: tempfile::TempDir,
 }
 
 impl Server {
-    /// Starts a server that knows this many devices.
-    pub(crate) fn start(kind: Kind, devices: usize) -> Result<Self> {
+    /// Starts a server that knows these people.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not accept.
+    pub fn start(kind: Kind, people: &People) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut broker_id = String::new();
         let mut command = match kind {
             Kind::Floor => itself(&["floor"])?,
             Kind::Keygate => {
                 let data = directory.path().join("data");
-                broker_id = enrol(&data, devices)?;
+                broker_id = enrol(&data, &people.keys)?;
                 let mut command = itself(&["broker"])?;
                 command.arg(data);
                 command
             }
-            Kind::Mosquitto => mosquitto(directory.path(), devices)?,
+            Kind::Mosquitto => mosquitto(directory.path(), &people.passwords, false)?,
+            Kind::MosquittoSaving => mosquitto(directory.path(), &people.passwords, true)?,
         };
         let mut child = command
             .stdin(Stdio::piped())
@@ -83,22 +108,35 @@ impl Server {
                     .parse()
                     .with_context(|| format!("its address: {line:?}"))?
             }
-            Kind::Mosquitto => mosquitto_address(server._directory.path())?,
+            Kind::Mosquitto | Kind::MosquittoSaving => mosquitto_address(server._directory.path())?,
         };
-        client::wait_until_accepting(server.address)?;
+        wait_until_accepting(server.address)?;
         Ok(server)
     }
 
-    pub(crate) fn usage(&self) -> Result<Usage> {
-        Usage::of(self.child.id())
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid())
     }
 
     /// Waits until the server is at rest: the connections of the warm-up are forgotten.
-    pub(crate) fn settle(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn settle(&self) -> Result<()> {
         let mut before = self.usage()?;
         let mut quiet = 0;
         for _ in 0..LOOKS {
-            client::pause()?;
+            pause()?;
             let now = self.usage()?;
             quiet = if now.is_idle_since(&before) {
                 quiet + 1
@@ -122,8 +160,22 @@ impl Drop for Server {
     }
 }
 
+/// Tries until the server accepts.
+fn wait_until_accepting(address: SocketAddr) -> Result<()> {
+    for _ in 0..TRIES {
+        if TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        pause()?;
+    }
+    anyhow::bail!("the server does not accept on {address}")
+}
+
 /// This program in another role.
-fn itself(args: &[&str]) -> Result<Command> {
+///
+/// # Errors
+/// When the system does not say which program this is.
+pub fn itself(args: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(args);
     Ok(command)
@@ -139,19 +191,21 @@ fn start(data: DataDir) -> Result<Running> {
     Ok(Running::start(data, &config)?)
 }
 
-fn enrol(path: &Path, devices: usize) -> Result<String> {
+fn enrol(path: &Path, keys: &str) -> Result<String> {
     let broker = start(DataDir::init(path, None, UnixTime(0), &mut SystemRandom)?)?;
-    let lines: String = (0..devices).map(client::enrolment).collect();
     broker
         .registry()
-        .import(&mut lines.as_bytes(), &mut |_| {})?;
+        .import(&mut keys.as_bytes(), &mut |_| {})?;
     let broker_id = broker.broker_id().to_owned();
     broker.stop();
     Ok(broker_id)
 }
 
 /// The broker in a process of its own, until it is killed. Its first line on standard output is its address.
-pub(crate) fn run_broker(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run_broker(path: &Path) -> Result<()> {
     let broker = start(DataDir::open(path)?)?;
     writeln!(
         std::io::stdout(),
@@ -164,7 +218,7 @@ pub(crate) fn run_broker(path: &Path) -> Result<()> {
 }
 
 /// Mosquitto with a password for every client.
-fn mosquitto(directory: &Path, devices: usize) -> Result<Command> {
+fn mosquitto(directory: &Path, lines: &str, saving: bool) -> Result<Command> {
     let found = Command::new("mosquitto")
         .arg("-h")
         .stdout(Stdio::null())
@@ -175,9 +229,6 @@ fn mosquitto(directory: &Path, devices: usize) -> Result<Command> {
         "mosquitto is not installed: apt-get install mosquitto"
     );
     let passwords = directory.join("passwords");
-    let lines: String = (0..devices)
-        .map(|index| format!("{}:{}\n", client::id(index), client::PASSWORD))
-        .collect();
     std::fs::write(&passwords, lines)?;
     let hashed = Command::new("mosquitto_passwd")
         .arg("-U")
@@ -191,8 +242,10 @@ fn mosquitto(directory: &Path, devices: usize) -> Result<Command> {
         .local_addr()?
         .port();
     let config = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\npersistence false\nuser root\n",
-        passwords.display()
+        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\npersistence {saving}\n\
+         persistence_location {}/\nuser root\n",
+        passwords.display(),
+        directory.display()
     );
     std::fs::write(directory.join("mosquitto.conf"), config)?;
     std::fs::write(directory.join("port"), port.to_string())?;
@@ -210,7 +263,10 @@ fn mosquitto_address(directory: &Path) -> Result<SocketAddr> {
 }
 
 /// As many open files as the system allows: every connection is one, here and in the server.
-pub(crate) fn allow_files() -> Result<()> {
+///
+/// # Errors
+/// When they are too few to measure anything.
+pub fn allow_files() -> Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

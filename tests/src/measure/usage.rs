@@ -1,0 +1,77 @@
+//! What a process has used, as the operating system counts it.
+use anyhow::{Context, Result};
+
+const PAGE_BYTES: f64 = 4_096.0;
+/// Less than this between two looks is rest: a timer that found nothing to do.
+const IDLE_NS: u64 = 200_000;
+
+/// What a process has used so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    cpu_ns: u64,
+    resident_bytes: f64,
+}
+
+impl Usage {
+    /// Of this process: all its threads' time on a processor, its resident memory.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn of(pid: u32) -> Result<Self> {
+        let mut cpu_ns = 0;
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            let running = schedstat.split_whitespace().next().context("schedstat")?;
+            cpu_ns += running.parse::<u64>()?;
+        }
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
+        let pages: f64 = statm.split_whitespace().nth(1).context("statm")?.parse()?;
+        Ok(Self {
+            cpu_ns,
+            resident_bytes: pages * PAGE_BYTES,
+        })
+    }
+
+    /// Processor time since an earlier look, µs.
+    #[must_use]
+    pub fn cpu_us_since(&self, earlier: &Self) -> f64 {
+        self.cpu_ns.saturating_sub(earlier.cpu_ns) as f64 / 1_000.0
+    }
+
+    /// How much more memory is resident than at an earlier look, bytes; less is negative.
+    #[must_use]
+    pub fn bytes_since(&self, earlier: &Self) -> f64 {
+        self.resident_bytes - earlier.resident_bytes
+    }
+
+    /// Whether the process did nothing between the two looks.
+    #[must_use]
+    pub fn is_idle_since(&self, earlier: &Self) -> bool {
+        self.cpu_ns.saturating_sub(earlier.cpu_ns) < IDLE_NS
+    }
+}
+
+/// The median of one figure over several rounds; not a number if there was none.
+pub fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert!((median(&[3.0, 1.0, 2.0], |figure| *figure) - 2.0).abs() < f64::EPSILON);
+        assert!(median::<f64>(&[], |figure| *figure).is_nan());
+    }
+
+    #[test]
+    fn this_process_has_used_something() {
+        let usage = Usage::of(std::process::id()).expect("it is there");
+        assert!(usage.cpu_ns > 0 && usage.resident_bytes > 0.0);
+        assert!(usage.is_idle_since(&usage));
+    }
+}
