@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `logins` | `kg-ed25519`: strangers, wrong keys, proofs that were made for something else |
 //! | `assertions` | passwords that are old, reused, of another kind, for somebody else |
+//! | `anonymous` | clients without credentials, where they are let in and where not |
+//! | `client_ids` | client ids of others, several sessions of one identity, empty ones |
 //! | `rights` | publish, subscribe, will, retain, response topics outside of one's own |
 //! | `tokens` | token requests over CoAP without Echo, with a stale one, from elsewhere |
 //! | `takeover` | other people's sessions |
@@ -16,7 +18,9 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod anonymous;
 mod assertions;
+mod client_ids;
 mod exhaustion;
 mod logins;
 mod malformed;

@@ -218,6 +218,24 @@ fn clients_that_prove_nothing_are_let_in_on_loopback_only() {
     assert!(given.check(&coap).is_ok());
 }
 
+/// What people copy from the README works, and what it calls a default is one.
+#[test]
+fn the_settings_in_the_readme_are_settings() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let config = parse(text, "README.md")
+        .and_then(|given| given.check(&Flags::default()))
+        .unwrap();
+    assert!(config.anonymous().is_some());
+    let default = Given::default().check(&Flags::default()).unwrap();
+    let shown = Config {
+        anonymous: None,
+        ..config
+    };
+    assert_eq!(shown, default);
+}
+
 #[test]
 fn the_settings_of_a_login_are_words() {
     let text = "[login]\nclient_id = \"id-or-suffix\"\nsubscribe_refusal = \"unspecified\"\n\

@@ -87,7 +87,7 @@ fn permit(
                 RightAction::Subscribe
             };
             session.record_denial(action, filter.as_str(), &denied, out);
-            ReasonCode::NotAuthorized
+            session.gate.subscribe_refusal
         })
 }
 
