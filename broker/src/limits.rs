@@ -124,7 +124,8 @@ limits! {
     unproven_events_s: u32 = 5, 1u32..=10_000u32;
     /// Refused rights a second of one session that are recorded, after a burst of a hundred times as many.
     denied_events_s: u32 = 1, 1u32..=10_000u32;
-    /// Audit events that wait for the writer. What does not fit is counted and the count is recorded.
+    /// Audit events that wait for the writer. What does not fit is counted and the count is recorded. The last eighth is
+    /// for what operators do.
     audit_ring: usize = 16_384, 16usize..=1_048_576usize;
 }
 

@@ -10,7 +10,7 @@ use keygate_protocol::time::UnixTime;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,10 +34,18 @@ struct Shared {
     events: SyncSender<Option<Box<Event>>>,
     control: SyncSender<Control>,
     counts: Arc<Counters>,
+    /// Events that may wait before only an operator's are taken.
+    open_len: usize,
 }
+
+/// The part of the ring, one in so many, that is kept for what operators do: a flood of strangers or a fleet that comes
+/// back must not push out who changed whom.
+const RESERVED_PART: usize = 8;
 
 #[derive(Debug, Default)]
 struct Counters {
+    /// In the ring now.
+    waiting: AtomicUsize,
     recorded: AtomicU64,
     /// Lost since the last line that said so.
     unreported: AtomicU64,
@@ -46,6 +54,12 @@ struct Counters {
 }
 
 impl Counters {
+    /// An event has left the ring.
+    fn taken(&self, event: Box<Event>) -> Event {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        *event
+    }
+
     fn lose(&self, count: u64) {
         self.unreported.fetch_add(count, Ordering::Relaxed);
         self.lost.fetch_add(count, Ordering::Relaxed);
@@ -96,7 +110,8 @@ impl Audit {
     #[must_use]
     pub fn in_memory(capacity: usize) -> (Self, Recorded) {
         let (audit, events, _) = Self::with_ring(capacity);
-        (audit, Recorded(events))
+        let counts = Arc::clone(&audit.shared.counts);
+        (audit, Recorded { events, counts })
     }
 
     fn with_ring(len: usize) -> (Self, Receiver<Option<Box<Event>>>, Receiver<Control>) {
@@ -106,6 +121,7 @@ impl Audit {
             events: events_in,
             control: control_in,
             counts: Arc::default(),
+            open_len: len - len / RESERVED_PART,
         });
         (Self { shared }, events, control)
     }
@@ -114,7 +130,10 @@ impl Audit {
     pub fn record(&self, event: Event) {
         let counts = &self.shared.counts;
         counts.recorded.fetch_add(1, Ordering::Relaxed);
-        if self.shared.events.try_send(Some(Box::new(event))).is_err() {
+        let ahead = counts.waiting.fetch_add(1, Ordering::Relaxed);
+        let has_place = ahead < self.shared.open_len || event.kind.is_of_operator();
+        if !has_place || self.shared.events.try_send(Some(Box::new(event))).is_err() {
+            counts.waiting.fetch_sub(1, Ordering::Relaxed);
             counts.lose(1);
         }
     }
@@ -149,13 +168,17 @@ impl Audit {
 
 /// What an [`Audit::in_memory`] recorded.
 #[derive(Debug)]
-pub struct Recorded(Receiver<Option<Box<Event>>>);
+pub struct Recorded {
+    events: Receiver<Option<Box<Event>>>,
+    counts: Arc<Counters>,
+}
 
 impl Recorded {
     /// The events since the last call, oldest first.
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
-        self.0.try_iter().flatten().map(|event| *event).collect()
+        let events = self.events.try_iter().flatten();
+        events.map(|event| self.counts.taken(event)).collect()
     }
 }
 
@@ -200,12 +223,12 @@ impl Writer {
         // Asleep until there is an event; ends when every handle is gone.
         while let Ok(first) = events.recv() {
             let request = control.recv_timeout(LINGER).ok();
-            batch.extend(first.map(|event| *event));
-            batch.extend(waiting(events, self.ring));
+            batch.extend(first.map(|event| self.counts.taken(event)));
+            batch.extend(self.waiting(events));
             self.write(&mut batch);
             for request in request.into_iter().chain(control.try_iter()) {
                 // More may have come in between the two: a request covers all that was recorded before it.
-                batch.extend(waiting(events, self.ring));
+                batch.extend(self.waiting(events));
                 self.write(&mut batch);
                 match request {
                     // Nobody waits any more: fine.
@@ -215,6 +238,12 @@ impl Writer {
             }
         }
         self.end();
+    }
+
+    /// What is in the ring now: at most its length, so that a flood does not keep the writer from writing.
+    fn waiting(&self, events: &Receiver<Option<Box<Event>>>) -> impl Iterator<Item = Event> {
+        let events = events.try_iter().take(self.ring).flatten();
+        events.map(|event| self.counts.taken(event))
     }
 
     fn end(self) {
@@ -280,14 +309,73 @@ impl Writer {
     }
 }
 
-/// What is in the ring now: at most its length, so that a flood does not keep the writer from writing.
-fn waiting(events: &Receiver<Option<Box<Event>>>, ring: usize) -> impl Iterator<Item = Event> {
-    events.try_iter().take(ring).flatten().map(|event| *event)
-}
-
 fn lost(wall: UnixTime, count: u64) -> Event {
     Event {
         wall,
         kind: EventKind::Lost { count },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::event::{Actor, Change, Listener, Origin};
+    use crate::telemetry::reason::RefusalReason;
+
+    fn stranger() -> Event {
+        let origin = Origin {
+            listener: Listener::Mqtt,
+            peer: "192.0.2.1:1".parse().unwrap(),
+            connection: None,
+        };
+        let kind = EventKind::Challenge {
+            reason: RefusalReason::Throttled,
+            origin,
+        };
+        Event {
+            wall: UnixTime(1),
+            kind,
+        }
+    }
+
+    fn operator(id: &str) -> Event {
+        let kind = EventKind::Identity {
+            change: Change::Revoked,
+            id: id.into(),
+            by: Actor::Uid(0),
+        };
+        Event {
+            wall: UnixTime(1),
+            kind,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_strangers_leaves_room_for_operators() {
+        let (audit, recorded) = Audit::in_memory(16);
+        for round in 1..=3 {
+            for _ in 0..100 {
+                audit.record(stranger());
+            }
+            audit.record(operator("a"));
+            audit.record(operator("b"));
+            // Even their part has an end, and the loss is counted.
+            audit.record(operator("c"));
+            let events = recorded.take();
+            assert_eq!(events.len(), 16);
+            assert_eq!(events[14..], [operator("a"), operator("b")]);
+            assert_eq!(audit.counts().lost, round * 87);
+        }
+    }
+
+    #[test]
+    fn operators_may_use_the_whole_ring() {
+        let (audit, recorded) = Audit::in_memory(16);
+        for _ in 0..16 {
+            audit.record(operator("a"));
+        }
+        audit.record(stranger());
+        assert_eq!(recorded.take().len(), 16);
+        assert_eq!(audit.counts().lost, 1);
     }
 }

@@ -191,6 +191,14 @@ impl EventKind {
         }
     }
 
+    /// Whether it tells what an operator did, or the broker itself: peers cannot make such events.
+    pub(super) fn is_of_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::Broker { .. } | Self::Identity { .. } | Self::Import { .. }
+        )
+    }
+
     /// The device or service that the event is about, if it names one.
     #[must_use]
     pub fn identity(&self) -> Option<&str> {
