@@ -3,6 +3,24 @@
 //! A setting is `name = value` under `[limits]` of the configuration file. Nothing in the broker grows without one of
 //! these. The protocol's own limits (sizes that two ends must agree on) are constants of `keygate-protocol`.
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Once more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $min:literal..=$max:literal;)+) => {
@@ -13,6 +31,18 @@ macro_rules! limits {
 
         impl Default for Limits {
             fn default() -> Self { Self { $($name: $default,)+ } }
+        }
+
+        /// How often each bound was reached since the broker started: something was refused, dropped, ended or made to
+        /// wait because of it. One counter a bound, of the same name.
+        #[derive(Debug, Default)]
+        pub struct Reached { $(#[doc = concat!("How often `", stringify!($name), "` was reached.")] pub $name: Count,)+ }
+
+        impl Reached {
+            /// Every bound with its count, in the order of the settings.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name.get()),)+].into_iter()
+            }
         }
 
         impl Limits {
@@ -42,6 +72,8 @@ limits! {
     linger_ms: u64 = 1_000, 0u64..=60_000u64;
     /// Connections and sessions a shard. Memory is about 1.2 kB each; descriptors are the usual limit.
     connections: usize = 100_000, 1usize..=10_000_000usize;
+    /// Sessions a shard, with and without a connection. One that waits for its client is about 1 kB and its queue.
+    sessions: usize = 200_000, 1usize..=10_000_000usize;
     /// Largest MQTT packet that is read or sent (declared in CONNACK as Maximum Packet Size).
     packet_bytes: u32 = 262_144, 1_024u32..=268_435_455u32;
     /// Bytes a shard held for packets of which only a part has arrived.

@@ -14,9 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::coap;
 use crate::config::{AssertionReuse, Config, SubscribeRefusal};
 use crate::gate::Gate;
-use crate::hub::{HubShared, Times};
+use crate::hub::{HubParts, HubShared, Times};
 use crate::identity::{Registry, SqliteStore, StoreError};
 use crate::keys::{DataDir, DataDirError, KeyFileError};
+use crate::limits::Reached;
 use crate::log::{Log, LogError, LogSettings, Recovered, SqliteLog};
 use crate::rng::{Random, SystemRandom};
 use crate::shard::poll::{ShardHandle, ShardLoop};
@@ -140,7 +141,7 @@ impl Running {
             .unwrap_or_default();
         let udp = config.coap().map(listen_udp).transpose()?;
         let (log, recovered) = open_log(&data, config, &clock)?;
-        let parts = Parts::new(&data, config, &registry, &*clock, &log, &recovered)?;
+        let parts = Parts::new(&data, config, &registry, &*clock, &log, recovered)?;
         let mut running = Self {
             broker_id: data.broker_id().as_str().into(),
             identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
@@ -357,7 +358,7 @@ impl Parts {
         registry: &Registry,
         clock: &dyn Clock,
         log: &Arc<SqliteLog>,
-        recovered: &Recovered,
+        recovered: Recovered,
     ) -> Result<Self, StartError> {
         let random: &mut dyn Random = &mut SystemRandom;
         let directory = registry.directory();
@@ -375,7 +376,9 @@ impl Parts {
             session_max_s: Some(limits.session_s).filter(|&seconds| seconds != 0),
             replay: ReplayBounds::default(),
         });
+        let reached = Arc::new(Reached::default());
         let gate = Arc::new(Gate {
+            reached: Arc::clone(&reached),
             authn: Arc::new(authn.map_err(StartError::BrokerId)?),
             policy: Arc::new(policy(config).map_err(StartError::Policy)?),
             directory: Arc::clone(&directory),
@@ -397,7 +400,14 @@ impl Parts {
             "read what was stored"
         );
         let log: Arc<dyn Log> = Arc::clone(log) as _;
-        let hub = Arc::new(HubShared::new(limits, log, random.array()));
+        let hub = Arc::new(HubShared::new(HubParts {
+            limits,
+            reached,
+            log,
+            rights: Arc::clone(&gate) as _,
+            seed: random.array(),
+            recovered,
+        }));
         let issuer = TokenIssuer::new(broker_id, [], TOKEN_LIFE_S).map_err(StartError::BrokerId)?;
         Ok(Self {
             gate,

@@ -61,14 +61,10 @@ impl Source {
         times: Times,
     ) -> Event {
         let rule = match code {
-            ReasonCode::QosNotSupported => "QoS 2 is not there yet",
-            ReasonCode::TopicAliasInvalid => "topic aliases are not there yet",
-            ReasonCode::SubscriptionIdentifiersNotSupported => {
-                "subscription identifiers are not there yet"
-            }
+            ReasonCode::TopicAliasInvalid => "a topic alias higher than declared",
             ReasonCode::ReceiveMaximumExceeded => "more unacknowledged publishes than declared",
             ReasonCode::TopicNameInvalid => "a topic with too many levels",
-            ReasonCode::QuotaExceeded => "no room for one more retained message",
+            ReasonCode::QuotaExceeded => "no room for a message that must be kept",
             _ => "a packet that does not fit the state of the session",
         };
         self.broke_rule(Some(session), rule, code, times)
@@ -137,11 +133,7 @@ impl Source {
         let kind = EventKind::Right {
             action: RightAction::Will,
             topic: peer_text(topic),
-            reason: if code == ReasonCode::QosNotSupported {
-                RightReason::Unsupported
-            } else {
-                RightReason::InvalidTopic
-            },
+            reason: RightReason::InvalidTopic,
             identity: Box::default(),
             client_id: peer_text(connect.client_id),
             code: code.value(),
@@ -351,9 +343,14 @@ fn reason(denied: &Denied) -> RightReason {
 
 fn disconnect_cause(cause: &Cause) -> DisconnectCause {
     match cause {
-        Cause::Disconnected { with_will: false } => DisconnectCause::ByClient,
-        Cause::Disconnected { with_will: true } => DisconnectCause::ByClientWithWill,
-        Cause::ConnectionLost => DisconnectCause::Lost,
+        Cause::Disconnected {
+            with_will: false, ..
+        } => DisconnectCause::ByClient,
+        Cause::Disconnected {
+            with_will: true, ..
+        } => DisconnectCause::ByClientWithWill,
+        // The last two end sessions that have no connection any more.
+        Cause::ConnectionLost | Cause::SessionExpired | Cause::Replaced => DisconnectCause::Lost,
         Cause::KeepAlive => DisconnectCause::KeepAlive,
         Cause::TakenOver => DisconnectCause::TakenOver,
         Cause::Revoked => DisconnectCause::Revoked,

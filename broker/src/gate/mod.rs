@@ -18,16 +18,15 @@ pub(crate) use handshake::decode_connect;
 pub(crate) use handshake::{Admission, Handshake, Step};
 pub(crate) use packet::{Established, handle};
 pub(crate) use reply::{Opened, accept, disconnect, refuse};
-pub(crate) use rights::{Standing, renew, standing};
 pub(crate) use terms::Terms;
-pub(crate) use will::session_of_connect;
+pub(crate) use will::opening;
 
 use std::sync::Arc;
 
 use crate::authn::{Authn, ListenerRules};
 use crate::authz::Policy;
 use crate::identity::Directory;
-use crate::limits::Limits;
+use crate::limits::{Limits, Reached};
 use keygate_protocol::mqtt::ReasonCode;
 
 /// What every connection is measured by.
@@ -40,6 +39,8 @@ pub struct Gate {
     pub directory: Arc<Directory>,
     /// The bounds.
     pub limits: Arc<Limits>,
+    /// How often they were reached.
+    pub reached: Arc<Reached>,
     /// Which logins each listener takes, by [`ListenerId`](crate::shard::ListenerId).
     pub listeners: Vec<ListenerRules>,
     /// What SUBACK says of a filter that is not allowed: 0x87, or 0x80, which tells nothing.

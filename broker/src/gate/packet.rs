@@ -1,9 +1,9 @@
-use super::rights::{Standing, renew, standing};
+use super::terms::session_expiry;
 use super::{Gate, Source, publish, reauth, reply, subscribe};
-use crate::hub::{Cause, Hub, SessionKey, Times};
+use crate::hub::{Cause, Hub, Rights, SessionKey, Standing, Times};
 use crate::rng::Random;
 use crate::shard::{ConnKey, Outbox};
-use keygate_protocol::mqtt::{Ack, Disconnect, Packet, ReasonCode};
+use keygate_protocol::mqtt::{Disconnect, Packet, ReasonCode};
 
 /// A session and everything that its packets may touch.
 pub(crate) struct Established<'s> {
@@ -25,21 +25,23 @@ pub(crate) fn handle(
     session.check_standing()?;
     match packet {
         Packet::Publish(publish) => publish::publish(session, publish, out),
-        Packet::Puback(ack) => {
-            // An id that is not with the client is ignored: it may be older than what we remember.
-            session.hub.acknowledge(session.key, ack.packet_id);
+        Packet::Puback(ack) => session.hub.puback(session.key, ack.packet_id),
+        Packet::Pubrec(ack) => {
+            let refused = ack.code.is_error();
+            session.hub.pubrec(session.key, ack.packet_id, refused, out)
+        }
+        Packet::Pubcomp(ack) => session.hub.pubcomp(session.key, ack.packet_id),
+        Packet::Pubrel(ack) => {
+            session.hub.pubrel(session.key, ack.packet_id, out);
             Ok(())
         }
-        Packet::Pubrel(ack) => unknown_release(session, ack, out),
-        // QoS 2 is declared as not there (Maximum QoS 1), and we send none.
-        Packet::Pubrec(_) | Packet::Pubcomp(_) => Err(Cause::Protocol(ReasonCode::ProtocolError)),
         Packet::Subscribe(wanted) => subscribe::subscribe(session, wanted, out),
         Packet::Unsubscribe(unwanted) => subscribe::unsubscribe(session, unwanted, out),
         Packet::Pingreq => {
             reply::pingresp(out.to(session.conn));
             Ok(())
         }
-        Packet::Disconnect(goodbye) => Err(disconnect(goodbye)),
+        Packet::Disconnect(goodbye) => Err(disconnect(session, goodbye)),
         Packet::Auth(auth) => reauth::auth(session, auth, out),
         // A second CONNECT (MQTT 5 §3.1), or what only a server sends.
         Packet::Connect(_)
@@ -56,40 +58,31 @@ impl Established<'_> {
         let Some(session) = self.hub.session(self.key) else {
             return Err(Cause::ConnectionLost);
         };
-        match standing(&session.principal, self.gate, self.times.wall) {
+        match self.gate.standing(&session.principal, self.times.wall) {
             Standing::Unchanged => Ok(()),
             Standing::Over(cause) => Err(cause),
             Standing::Changed(principal) => {
-                renew(self.gate, self.hub, self.key, &principal);
+                self.hub.renew(self.key, *principal);
                 Ok(())
             }
         }
     }
 }
 
-fn unknown_release(
-    session: &mut Established<'_>,
-    ack: &Ack<'_>,
-    out: &mut Outbox,
-) -> Result<(), Cause> {
-    let Some(version) = session.hub.session(session.key).map(|s| s.version) else {
-        return Ok(());
-    };
-    reply::pubcomp(
-        version,
-        ack.packet_id,
-        ReasonCode::PacketIdentifierNotFound,
-        out.to(session.conn),
-    );
-    Ok(())
-}
-
-fn disconnect(goodbye: &Disconnect<'_>) -> Cause {
+fn disconnect(session: &Established<'_>, goodbye: &Disconnect<'_>) -> Cause {
+    let limits = &session.gate.limits;
+    let expiry_s = goodbye
+        .session_expiry_s
+        .map(|asked_s| session_expiry(asked_s, limits));
+    let open = session.hub.session(session.key);
     // MQTT 5 §3.14.2.2.2: a session that was to end with its connection cannot be made to stay.
-    if goodbye.session_expiry_s.is_some_and(|seconds| seconds != 0) {
+    if goodbye.session_expiry_s.is_some_and(|asked_s| asked_s != 0)
+        && open.is_none_or(|open| open.expiry_s == 0)
+    {
         return Cause::Protocol(ReasonCode::ProtocolError);
     }
     Cause::Disconnected {
         with_will: goodbye.code != ReasonCode::Success,
+        expiry_s,
     }
 }

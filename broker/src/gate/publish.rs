@@ -1,30 +1,80 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::Established;
 use crate::authz::Permit;
-use crate::hub::{Cause, Message, PublishError};
+use crate::hub::{Cause, Message, Publication, PublishError};
 use crate::log::LogNumber;
 use crate::shard::Outbox;
 use crate::telemetry::event::RightAction;
-use keygate_protocol::mqtt::{Publish, Qos, ReasonCode, Version};
+use keygate_protocol::mqtt::{AckKind, PacketId, Publish, Qos, ReasonCode, Version};
 use keygate_protocol::topic::TopicName;
 
-/// A client's PUBLISH: QoS, topic, right, then the hub.
+/// A client's PUBLISH: alias, bounds, topic, right, then the hub.
 pub(super) fn publish(
     session: &mut Established<'_>,
     publish: &Publish<'_>,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    if publish.qos == Qos::ExactlyOnce {
-        // Declared as not there (Maximum QoS 1, MQTT 5 §3.2.2.3.4).
-        return Err(Cause::Protocol(ReasonCode::QosNotSupported));
-    }
-    if publish.topic_alias.is_some() {
-        // Declared as not there (Topic Alias Maximum 0, MQTT 5 §3.3.2.3.4).
-        return Err(Cause::Protocol(ReasonCode::TopicAliasInvalid));
+    let topic = topic(session, publish)?;
+    let publish = &Publish {
+        topic: &topic,
+        ..*publish
+    };
+    if let Some(packet_id) = publish.packet_id {
+        if publish.qos == Qos::ExactlyOnce && session.hub.has_received(session.key, packet_id) {
+            // It came again because the client has not heard of our answer (MQTT 5 §4.3.3).
+            answer(
+                session,
+                LogNumber::default(),
+                publish,
+                ReasonCode::Success,
+                out,
+            );
+            return Ok(());
+        }
+        check_quota(session)?;
     }
     match permit(session, publish, out) {
         Ok(permit) => accept(session, publish, permit, out),
         Err(code) => refuse(session, publish, code, out),
     }
+}
+
+/// The topic by name: what an alias stands for, if there is one (MQTT 5 §3.3.2.3.4).
+fn topic<'p>(session: &mut Established<'_>, publish: &Publish<'p>) -> Result<Cow<'p, str>, Cause> {
+    let Some(alias) = publish.topic_alias else {
+        return Ok(Cow::Borrowed(publish.topic));
+    };
+    if alias.get() > session.gate.limits.topic_aliases {
+        session.gate.reached.topic_aliases.add();
+        return Err(Cause::Protocol(ReasonCode::TopicAliasInvalid));
+    }
+    let link = session.hub.session_mut(session.key);
+    let Some(link) = link.and_then(|open| open.link_mut()) else {
+        return Err(Cause::ConnectionLost);
+    };
+    if publish.topic.is_empty() {
+        let topic = link
+            .aliased(alias)
+            .map(|topic| Cow::Owned(topic.to_owned()));
+        return topic.ok_or(Cause::Protocol(ReasonCode::ProtocolError));
+    }
+    link.set_alias(alias, publish.topic);
+    Ok(Cow::Borrowed(publish.topic))
+}
+
+/// Receive Maximum: what the client has sent and not been answered (MQTT 5 §4.9).
+fn check_quota(session: &Established<'_>) -> Result<(), Cause> {
+    let owed = session
+        .hub
+        .session(session.key)
+        .map_or(0, |open| open.owed());
+    if owed < usize::from(session.gate.limits.receive_max) {
+        return Ok(());
+    }
+    session.gate.reached.receive_max.add();
+    Err(Cause::Protocol(ReasonCode::ReceiveMaximumExceeded))
 }
 
 /// The right to publish, and to be answered where the message asks for an answer: nobody may make others write to a
@@ -36,6 +86,7 @@ fn permit(
 ) -> Result<Permit, ReasonCode> {
     let topic = TopicName::new(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
     if topic.levels().count() > session.gate.limits.topic_levels {
+        session.gate.reached.topic_levels.add();
         return Err(ReasonCode::TopicNameInvalid);
     }
     let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {
@@ -69,44 +120,62 @@ fn accept(
     permit: Permit,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    let open = session.hub.session(session.key);
-    let unacknowledged = open.map_or(0, |open| open.unacknowledged);
-    if publish.qos == Qos::AtLeastOnce && unacknowledged >= session.gate.limits.receive_max {
-        return Err(Cause::Protocol(ReasonCode::ReceiveMaximumExceeded));
-    }
-    let message = Message::of_publish(publish, None, session.times);
-    let number = match session
+    // Only what is retained outlives the moment, and goes when its publisher goes.
+    let publisher = session
         .hub
-        .publish(Some(session.key), &message, permit, session.times, out)
-    {
-        Ok(number) => number,
-        Err(PublishError::RetainedFull) => {
-            return refuse(session, publish, ReasonCode::QuotaExceeded, out);
-        }
+        .session(session.key)
+        .filter(|_| publish.retain)
+        .and_then(|open| open.principal.owner().identity().cloned());
+    let message: Arc<Message> = Message::of_publish(publish, publisher, session.times);
+    let publication = Publication {
+        message: &message,
+        from: Some(session.key),
+        received: publish
+            .packet_id
+            .filter(|_| publish.qos == Qos::ExactlyOnce),
     };
-    if let Some(packet_id) = publish.packet_id {
-        let code = ReasonCode::Success;
-        session
-            .hub
-            .acknowledge_publish(number, session.key, packet_id, code, out);
+    match session.hub.publish(publication, permit, session.times, out) {
+        Ok(number) => {
+            answer(session, number, publish, ReasonCode::Success, out);
+            Ok(())
+        }
+        Err(PublishError::RetainedFull | PublishError::DiskFull) => {
+            refuse(session, publish, ReasonCode::QuotaExceeded, out)
+        }
     }
-    Ok(())
 }
 
-/// As RFC 9431 wants it: QoS 1 gets its code, QoS 0 and 3.1.1 have no place for one and are closed.
+/// PUBACK or PUBREC with this code, once the log has come so far; nothing for QoS 0.
+fn answer(
+    session: &mut Established<'_>,
+    number: LogNumber,
+    publish: &Publish<'_>,
+    code: ReasonCode,
+    out: &mut Outbox,
+) {
+    let Some(packet_id) = publish.packet_id else {
+        return;
+    };
+    let packet_id: PacketId = packet_id;
+    let kind = match publish.qos {
+        Qos::ExactlyOnce => AckKind::Pubrec,
+        _ => AckKind::Puback,
+    };
+    session
+        .hub
+        .answer(number, session.key, (kind, packet_id, code), out);
+}
+
+/// As RFC 9431 wants it: QoS 1 and 2 get their code, QoS 0 and 3.1.1 have no place for one and are closed.
 fn refuse(
     session: &mut Established<'_>,
     publish: &Publish<'_>,
     code: ReasonCode,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    let version = session.hub.session(session.key).map(|s| s.version);
-    match (version, publish.packet_id) {
-        (Some(Version::V5), Some(packet_id)) => {
-            let number = LogNumber::default();
-            session
-                .hub
-                .acknowledge_publish(number, session.key, packet_id, code, out);
+    match (session.hub.version(session.key), publish.packet_id) {
+        (Some(Version::V5), Some(_)) => {
+            answer(session, LogNumber::default(), publish, code, out);
             Ok(())
         }
         _ if code == ReasonCode::NotAuthorized => Err(Cause::NotAuthorized),

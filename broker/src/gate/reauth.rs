@@ -1,4 +1,4 @@
-use super::{Established, reply, rights};
+use super::{Established, reply};
 use crate::authn::{Accepted, ProofMessage, Reattempted, Refusal};
 use crate::hub::Cause;
 use crate::shard::Outbox;
@@ -79,7 +79,9 @@ fn renewed(
     auth: &Auth<'_>,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    rights::renew(session.gate, session.hub, session.key, &accepted.principal);
+    session
+        .hub
+        .reauthenticated(session.key, accepted.principal.clone());
     if let Some(open) = session.hub.session(session.key) {
         out.events
             .push(session.source.login_again(open, None, session.times));

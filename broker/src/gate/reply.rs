@@ -3,8 +3,8 @@ use crate::authn::Refusal;
 use crate::hub::wire::put;
 use crate::limits::Limits;
 use keygate_protocol::mqtt::{
-    Ack, AckKind, Auth, Connack, Connect, Disconnect, PacketId, PacketType, ReasonCode, Sender,
-    Suback, Unsuback, Version,
+    Auth, Connack, Connect, Disconnect, PacketId, PacketType, ReasonCode, Sender, Suback, Unsuback,
+    Version,
 };
 
 /// What CONNACK says of the session that it opens.
@@ -67,12 +67,6 @@ pub(super) fn auth(code: ReasonCode, method: &str, data: Option<&[u8]>, out: &mu
 /// Tells an MQTT 5 client why its session ends.
 pub(crate) fn disconnect(code: ReasonCode, out: &mut Vec<u8>) {
     put(out, |wire| Disconnect::new(code).encode(Version::V5, wire));
-}
-
-pub(super) fn pubcomp(version: Version, packet_id: PacketId, code: ReasonCode, out: &mut Vec<u8>) {
-    put(out, |wire| {
-        Ack::new(packet_id, code).encode(AckKind::Pubcomp, version, wire)
-    });
 }
 
 pub(super) fn suback(

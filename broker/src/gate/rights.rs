@@ -1,47 +1,69 @@
 use super::Gate;
-use crate::authn::Principal;
-use crate::hub::{Cause, Hub, SessionKey};
-use crate::telemetry::reason::RefusalReason;
+use crate::authn::{Owner, Principal};
+use crate::authz::Permit;
+use crate::hub::{Cause, Rights, Standing, Voice};
+use crate::identity::{DeviceState, Revision};
+use crate::telemetry::reason::{Method, RefusalReason};
 use keygate_protocol::time::UnixTime;
-use keygate_protocol::topic::TopicFilter;
+use keygate_protocol::topic::{TopicFilter, TopicName};
 
-/// How a session's principal stands now.
-#[derive(Debug)]
-pub(crate) enum Standing {
-    /// Nothing that concerns it has changed.
-    Unchanged,
-    /// The directory has changed since; this is the principal as it is now.
-    Changed(Box<Principal>),
-    /// It must end, for this cause.
-    Over(Cause),
-}
+impl Rights for Gate {
+    fn revision(&self) -> Revision {
+        self.directory.revision()
+    }
 
-/// Looks at a principal with the directory's eyes. Cheap while the directory has not changed.
-pub(crate) fn standing(principal: &Principal, gate: &Gate, wall: UnixTime) -> Standing {
-    if principal.is_expired(wall) {
-        return Standing::Over(Cause::Expired);
+    fn standing(&self, principal: &Principal, wall: UnixTime) -> Standing {
+        if principal.is_expired(wall) {
+            return Standing::Over(Cause::Expired);
+        }
+        if principal.revision == self.directory.revision() {
+            return Standing::Unchanged;
+        }
+        match self.authn.recheck(principal, wall) {
+            Ok(principal) => Standing::Changed(Box::new(principal)),
+            Err(refusal) => Standing::Over(match refusal.reason {
+                RefusalReason::DeviceSuspended | RefusalReason::DevicePending => Cause::Suspended,
+                RefusalReason::KeyExpired => Cause::Expired,
+                _ => Cause::Revoked,
+            }),
+        }
     }
-    if principal.revision == gate.directory.revision() {
-        return Standing::Unchanged;
-    }
-    match gate.authn.recheck(principal, wall) {
-        Ok(principal) => Standing::Changed(Box::new(principal)),
-        Err(refusal) => Standing::Over(match refusal.reason {
-            RefusalReason::DeviceSuspended | RefusalReason::DevicePending => Cause::Suspended,
-            RefusalReason::KeyExpired => Cause::Expired,
-            _ => Cause::Revoked,
-        }),
-    }
-}
 
-/// Measures a session by its principal as it is now: subscriptions that its rights no longer cover end.
-pub(crate) fn renew(gate: &Gate, hub: &mut Hub, key: SessionKey, principal: &Principal) {
-    let Some(session) = hub.session_mut(key) else {
-        return;
-    };
-    session.principal = principal.clone();
-    hub.recheck(key, |filter| {
-        let filter = TopicFilter::new(filter).ok()?;
-        gate.policy.subscribe(principal, filter).ok()
-    });
+    fn subscribe(&self, principal: &Principal, filter: TopicFilter<'_>) -> Option<Permit> {
+        self.policy.subscribe(principal, filter).ok()
+    }
+
+    fn publish(&self, principal: &Principal, topic: TopicName<'_>, retain: bool) -> Option<Permit> {
+        self.policy.publish(principal, topic, retain).ok()
+    }
+
+    fn may_receive(&self, principal: &Principal, topic: TopicName<'_>) -> bool {
+        self.policy.receive(principal, topic).is_ok()
+    }
+
+    fn voice(&self, publisher: &str) -> Voice {
+        match self.directory.device(publisher).map(|device| device.state) {
+            Some(DeviceState::Active) => Voice::Heard,
+            Some(DeviceState::Suspended | DeviceState::Pending) => Voice::Hidden,
+            Some(DeviceState::Revoked) | None => Voice::Gone,
+        }
+    }
+
+    fn principal(&self, owner: &Owner) -> Option<Principal> {
+        let revision = self.directory.revision();
+        match owner {
+            Owner::Anonymous(client_id) => Some(Principal::anonymous(client_id, revision)),
+            Owner::Device(id) => {
+                let device = self.directory.device(id)?;
+                (device.state != DeviceState::Revoked).then(|| Principal {
+                    device,
+                    key_id: None,
+                    // Its next login says how it proves itself.
+                    method: Method::KgEd25519,
+                    expires_at: None,
+                    revision,
+                })
+            }
+        }
+    }
 }

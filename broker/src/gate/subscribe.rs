@@ -3,7 +3,9 @@ use crate::authz::Permit;
 use crate::hub::{Cause, Options, RetainHandling, SubscribeError, Wanted};
 use crate::shard::Outbox;
 use crate::telemetry::event::RightAction;
-use keygate_protocol::mqtt::{self, Qos, ReasonCode, Subscribe, Subscription, Unsubscribe};
+use keygate_protocol::mqtt::{
+    self, Qos, ReasonCode, Subscribe, Subscription, SubscriptionId, Unsubscribe,
+};
 use keygate_protocol::topic::TopicFilter;
 
 /// A client's SUBSCRIBE: every filter gets its own answer.
@@ -12,33 +14,28 @@ pub(super) fn subscribe(
     subscribe: &Subscribe<'_>,
     out: &mut Outbox,
 ) -> Result<(), Cause> {
-    if subscribe.subscription_id.is_some() {
-        // Declared as not there (MQTT 5 §3.2.2.3.12).
-        return Err(Cause::Protocol(
-            ReasonCode::SubscriptionIdentifiersNotSupported,
-        ));
-    }
     let Some(version) = session.hub.session(session.key).map(|s| s.version) else {
         return Ok(());
     };
     let mut codes = Vec::new();
     for wanted in subscribe.subscriptions {
-        codes.push(one(session, &wanted, out));
+        codes.push(one(session, &wanted, subscribe.subscription_id, out));
     }
     reply::suback(version, subscribe.packet_id, &codes, out.to(session.conn));
     Ok(())
 }
 
-fn one(session: &mut Established<'_>, wanted: &Subscription<'_>, out: &mut Outbox) -> ReasonCode {
+fn one(
+    session: &mut Established<'_>,
+    wanted: &Subscription<'_>,
+    id: Option<SubscriptionId>,
+    out: &mut Outbox,
+) -> ReasonCode {
     let permit = match permit(session, wanted.filter, out) {
         Ok(permit) => permit,
         Err(code) => return code,
     };
-    if wanted.filter.share().is_some() {
-        // Declared as not there (MQTT 5 §3.2.2.3.13), and said only to who may read the topics.
-        return ReasonCode::SharedSubscriptionsNotSupported;
-    }
-    let qos = wanted.options.qos.min(Qos::AtLeastOnce);
+    let qos = wanted.options.qos;
     let options = Options::new(
         qos,
         wanted.options.no_local,
@@ -54,12 +51,16 @@ fn one(session: &mut Established<'_>, wanted: &Subscription<'_>, out: &mut Outbo
         Wanted {
             filter: wanted.filter,
             options,
+            id,
             retain_handling,
         },
         permit,
     ) {
-        Ok(()) if qos == Qos::AtMostOnce => ReasonCode::Success,
-        Ok(()) => ReasonCode::GrantedQos1,
+        Ok(()) => match qos {
+            Qos::AtMostOnce => ReasonCode::Success,
+            Qos::AtLeastOnce => ReasonCode::GrantedQos1,
+            Qos::ExactlyOnce => ReasonCode::GrantedQos2,
+        },
         Err(SubscribeError::TooMany) => ReasonCode::QuotaExceeded,
         Err(SubscribeError::Gone) => ReasonCode::UnspecifiedError,
     }
@@ -71,6 +72,7 @@ fn permit(
     out: &mut Outbox,
 ) -> Result<Permit, ReasonCode> {
     if filter.levels().count() > session.gate.limits.topic_levels {
+        session.gate.reached.topic_levels.add();
         return Err(ReasonCode::TopicFilterInvalid);
     }
     let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {

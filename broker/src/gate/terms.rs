@@ -7,14 +7,11 @@ use keygate_protocol::mqtt::{Connect, Version};
 pub(crate) struct Terms {
     /// Seconds between packets of the client; 0 is no limit.
     pub(crate) keep_alive_s: u16,
-    /// Seconds that the session outlives its connection; [`EXPIRY_NEVER`] is for ever.
+    /// Seconds that the session outlives its connection; [`u32::MAX`] is for ever.
     pub(crate) session_expiry_s: u32,
     asked_keep_alive_s: u16,
     asked_expiry_s: u32,
 }
-
-/// The Session Expiry Interval that means never (MQTT 5 §3.1.2.11.2).
-pub(crate) const EXPIRY_NEVER: u32 = u32::MAX;
 
 impl Terms {
     /// The terms of this CONNECT.
@@ -49,7 +46,7 @@ impl Terms {
     }
 }
 
-/// The session expiry that a client gets for what it asks, in CONNECT or DISCONNECT. [`EXPIRY_NEVER`] is the longest of
+/// The session expiry that a client gets for what it asks, in CONNECT or DISCONNECT. [`u32::MAX`] is the longest of
 /// all, so the smaller number is the earlier end.
 pub(crate) fn session_expiry(asked_s: u32, limits: &Limits) -> u32 {
     asked_s.min(limits.session_expiry_max_s)
@@ -67,6 +64,7 @@ fn keep_alive(asked_s: u16, max_s: u16) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    const EXPIRY_NEVER: u32 = u32::MAX;
 
     fn terms(connect: Connect<'_>, keep_alive_max_s: u16, session_expiry_max_s: u32) -> Terms {
         let limits = Limits {

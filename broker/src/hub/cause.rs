@@ -8,6 +8,8 @@ pub enum Cause {
     Disconnected {
         /// Whether the client wants its will published.
         with_will: bool,
+        /// How long the session lives on, if the client has changed its mind (MQTT 5 §3.14.2.2.2).
+        expiry_s: Option<u32>,
     },
     /// The connection broke.
     ConnectionLost,
@@ -31,6 +33,10 @@ pub enum Cause {
     Protocol(ReasonCode),
     /// A bound was reached (0x97).
     Quota,
+    /// Nobody came back to the session in time.
+    SessionExpired,
+    /// The client began a new session in its place (Clean Start).
+    Replaced,
     /// The broker stops (0x8B).
     ShuttingDown,
     /// The broker made a mistake (0x83): this connection ends, no other.
@@ -42,7 +48,10 @@ impl Cause {
     #[must_use]
     pub fn code(&self) -> Option<ReasonCode> {
         Some(match self {
-            Self::Disconnected { .. } | Self::ConnectionLost => return None,
+            Self::Disconnected { .. }
+            | Self::ConnectionLost
+            | Self::SessionExpired
+            | Self::Replaced => return None,
             Self::KeepAlive => ReasonCode::KeepAliveTimeout,
             Self::TakenOver => ReasonCode::SessionTakenOver,
             Self::Revoked | Self::Suspended => ReasonCode::AdministrativeAction,
@@ -57,25 +66,58 @@ impl Cause {
         })
     }
 
-    /// Whether the session's will goes out. It was authorised at CONNECT, so expiry lets it go; whoever lost the right
-    /// to be here (revoked, not authorised) says nothing more; at the broker's end there is nobody left to hear it.
+    /// What becomes of the session's will. It was authorised at CONNECT, so expiry lets it go; whoever lost the right to
+    /// be here (revoked, not authorised) says nothing more.
     #[must_use]
-    pub fn publishes_will(&self) -> bool {
+    pub fn will_fate(&self) -> WillFate {
         match self {
-            Self::Disconnected { with_will } => *with_will,
-            Self::Revoked
+            Self::Disconnected {
+                with_will: false, ..
+            }
+            | Self::Revoked
             | Self::Suspended
             | Self::NotAuthorized
-            | Self::Reauthentication
-            | Self::ShuttingDown => false,
-            Self::ConnectionLost
+            | Self::Reauthentication => WillFate::Discarded,
+            Self::ShuttingDown => WillFate::Kept,
+            Self::Disconnected {
+                with_will: true, ..
+            }
+            | Self::ConnectionLost
             | Self::KeepAlive
             | Self::TakenOver
             | Self::Expired
             | Self::Malformed(_)
             | Self::Protocol(_)
             | Self::Quota
-            | Self::Fault => true,
+            | Self::SessionExpired
+            | Self::Replaced
+            | Self::Fault => WillFate::Published,
         }
     }
+
+    /// Whether the session ends with its connection, however long it was to live.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        matches!(self, Self::Revoked | Self::SessionExpired | Self::Replaced)
+    }
+
+    /// The session expiry that a goodbye brought.
+    #[must_use]
+    pub fn new_expiry_s(&self) -> Option<u32> {
+        match self {
+            Self::Disconnected { expiry_s, .. } => *expiry_s,
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of a will when its connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WillFate {
+    /// It goes out, after its delay.
+    Published,
+    /// It never goes out.
+    Discarded,
+    /// Nobody is left to hear it: it goes out after a restart, if its session lives so long.
+    Kept,
 }

@@ -1,44 +1,87 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::acks::Pending;
 use super::delivery::SNAPSHOT_MESSAGES;
-use super::session::PendingAck;
-use super::{Cause, HashSeed, HubShared, Session, SessionKey, Subscriber, SubscriberKey, Times};
-use crate::log::LogNumber;
-use crate::shard::{ConnKey, Outbox, ShardId};
+use super::{
+    Cause, GroupKey, HashSeed, HubShared, Recipient, Session, SessionKey, Subscriber,
+    SubscriberKey, Target, Times,
+};
+use crate::log::{LogNumber, Op};
+use crate::shard::{ConnKey, Mail, Outbox, ShardId, Wheel};
+use keygate_protocol::time::Millis;
 use slotmap::SlotMap;
+
+/// Absent sessions are looked at by the second; a later deadline comes out at the wheel's end and is put back.
+const ABSENT_TICK_MS: u64 = 1_000;
+const ABSENT_SLOTS: usize = 512;
 
 /// The engine of one shard.
 pub struct Hub {
     pub(super) shard: ShardId,
     pub(super) shared: Arc<HubShared>,
     pub(super) sessions: SlotMap<SessionKey, Session>,
-    by_client: HashMap<Arc<str>, SessionKey, HashSeed>,
-    pub(super) pending_acks: VecDeque<(LogNumber, PendingAck)>,
+    pub(super) by_client: HashMap<Arc<str>, SessionKey, HashSeed>,
+    /// Sessions whose client id is not their identity's, by identity.
+    pub(super) by_identity: HashMap<Arc<str>, Vec<SessionKey>, HashSeed>,
+    /// What waits for the log, in the order of its numbers.
+    pub(super) pending: VecDeque<(LogNumber, Pending)>,
+    /// Operations that nobody waits for: they go to the log with the next that somebody does, or at the end of the turn.
+    pub(super) ops: Vec<Op>,
     /// Sessions that may take more from their queue or snapshots at the end of the turn.
     pub(super) ready: Vec<SessionKey>,
     /// Sessions whose client reads more slowly than they have to send: they go on when the write buffer is down.
     pub(super) congested: Vec<SessionKey>,
-    /// Sessions whose queue is full: the gate ends them after the turn.
-    pub(super) overflowed: Vec<SessionKey>,
+    /// Sessions that must end, and why: the gate ends them after the turn.
+    pub(super) over: Vec<(SessionKey, Cause)>,
     pub(super) found: Vec<Subscriber>,
+    pub(super) recipients: Vec<Recipient>,
+    /// Deadlines of sessions without a connection.
+    pub(super) absent: Wheel<SessionKey>,
+    /// Bytes queued for all sessions.
+    pub(super) queued_bytes: usize,
+    /// Messages that a full queue has cost a session, since the broker started.
+    pub(super) lost: u64,
+    /// What goes to other shards with the end of the turn.
+    pub(super) mail: Vec<(ShardId, Mail)>,
+    /// Share groups whose home is here.
+    pub(super) groups: SlotMap<GroupKey, super::share::Home>,
+    /// Whether what the store has kept is here.
+    pub(super) recovered: bool,
+    shards: u16,
+    /// When the queues of share groups are looked through.
+    pub(super) groups_due: Option<Millis>,
+    /// How far the sweep through the retained messages has come.
+    pub(super) sweep: super::sweep::Sweep,
 }
 
 impl Hub {
-    /// The engine of this shard.
+    /// The engine of this shard, one of so many.
     #[must_use]
-    pub fn new(shard: ShardId, shared: Arc<HubShared>) -> Self {
+    pub fn new(shard: ShardId, shards: u16, shared: Arc<HubShared>, now: Millis) -> Self {
         let seed = shared.seed;
         Self {
             shard,
             shared,
             sessions: SlotMap::with_key(),
             by_client: HashMap::with_hasher(seed),
-            pending_acks: VecDeque::new(),
+            by_identity: HashMap::with_hasher(seed),
+            pending: VecDeque::new(),
+            ops: Vec::new(),
             ready: Vec::new(),
             congested: Vec::new(),
-            overflowed: Vec::new(),
+            over: Vec::new(),
             found: Vec::new(),
+            recipients: Vec::new(),
+            absent: Wheel::new(ABSENT_SLOTS, ABSENT_TICK_MS, now),
+            queued_bytes: 0,
+            lost: 0,
+            mail: Vec::new(),
+            groups: SlotMap::with_key(),
+            recovered: false,
+            shards,
+            groups_due: None,
+            sweep: super::sweep::Sweep::default(),
         }
     }
 
@@ -54,6 +97,18 @@ impl Hub {
         self.sessions.is_empty()
     }
 
+    /// Bytes queued for all sessions of this shard.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether publishers may be read: while the log's window is full, they wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.log.has_room()
+    }
+
     /// The session that this client id has on this shard: the one that a login with it takes over.
     pub(crate) fn session_of(&self, client_id: &str) -> Option<SessionKey> {
         self.by_client.get(client_id).copied()
@@ -67,97 +122,87 @@ impl Hub {
         self.sessions.get_mut(key)
     }
 
-    /// The sessions of one identity. A device's client id is its id; identities with several sessions get an index
-    /// when there are any.
+    /// The sessions of one identity.
     pub(crate) fn sessions_of_identity(&self, id: &str) -> Vec<SessionKey> {
-        self.session_of(id).into_iter().collect()
+        let own = self.session_of(id).filter(|&key| {
+            self.session(key)
+                .is_some_and(|session| session.principal.owner().identity().is_some())
+        });
+        let others = self.by_identity.get(id).into_iter().flatten().copied();
+        own.into_iter().chain(others).collect()
     }
 
-    /// The keyed hash by which client ids are spread over shards.
-    pub(crate) fn hash(&self, client_id: &str) -> u64 {
-        self.shared.seed.hash(client_id)
+    /// The shard where the session of this client id lives: the same for every connection that names it, so that a
+    /// takeover is local and nothing has to be looked up. The sessions of one identity, `id` and `id/…`, are together.
+    pub(crate) fn home(&self, client_id: &str) -> ShardId {
+        let identity = client_id.split('/').next().unwrap_or(client_id);
+        let hash = self.shared.seed.hash(identity);
+        ShardId((hash % u64::from(self.shards)) as u16)
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = SessionKey> + '_ {
         self.sessions.keys()
     }
 
-    /// Adds a session. Its client id must be free: the gate closes the one that is taken over first, so that its will
-    /// is out before the new session hears anything.
-    pub(crate) fn open(&mut self, session: Session) -> SessionKey {
-        let client_id = Arc::clone(&session.client_id);
-        let key = self.sessions.insert(session);
-        let replaced = self.by_client.insert(client_id, key);
-        debug_assert!(
-            replaced.is_none(),
-            "the session that is taken over was closed first"
-        );
-        key
-    }
-
-    /// Ends a session: its subscriptions go, its will goes out if the cause says so. Says whose connection it was.
-    pub(crate) fn close(
-        &mut self,
-        key: SessionKey,
-        cause: &Cause,
-        times: Times,
-        out: &mut Outbox,
-    ) -> Option<Session> {
-        let mut session = self.sessions.remove(key)?;
-        if self.by_client.get(&session.client_id) == Some(&key) {
-            self.by_client.remove(&session.client_id);
-        }
-        if !session.subscriptions.is_empty() {
-            let subscriber = self.subscriber(key);
-            let mut routes = self.shared.routes_mut();
-            for subscription in &session.subscriptions {
-                routes.remove(&subscription.filter, subscriber);
-            }
-        }
-        let will = session.will.take();
-        if let Some(will) = will.filter(|_| cause.publishes_will()) {
-            let message = will.message.published_at(times);
-            // A will that no longer fits (retained store full) has nobody left to be told.
-            let _ = self.publish(None, &message, will.permit, times, out);
-        }
-        Some(session)
-    }
-
-    /// What the turn's messages left to do: acknowledgements whose log number is durable, queues with room.
-    /// Gives the sessions that must end because their queue is full.
-    pub(crate) fn end_turn(&mut self, times: Times, out: &mut Outbox) -> Vec<SessionKey> {
-        self.flush_acknowledgements(out);
+    /// What the turn's messages left to do: what the log has made durable, queues with room. Gives the sessions that
+    /// must end, and why.
+    pub(crate) fn end_turn(&mut self, times: Times, out: &mut Outbox) -> Vec<(SessionKey, Cause)> {
+        self.flush_pending(times, out);
         let congested = std::mem::take(&mut self.congested);
         for &key in &congested {
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.congested = false;
+            if let Some(link) = self.sessions.get_mut(key).and_then(Session::link_mut) {
+                link.congested = false;
             }
         }
         for key in std::mem::take(&mut self.ready).into_iter().chain(congested) {
             self.pump(key, times, out);
         }
-        std::mem::take(&mut self.overflowed)
+        self.commit();
+        out.mail.append(&mut self.mail);
+        std::mem::take(&mut self.over)
     }
 
-    /// Whether a turn without input would find something to do.
-    #[must_use]
-    pub fn has_work(&self, out: &Outbox) -> bool {
-        !self.ready.is_empty()
-            || self
-                .pending_acks
-                .front()
-                .is_some_and(|(number, _)| *number <= self.shared.log.durable())
-            || self.congested.iter().any(|&key| {
-                self.sessions
-                    .get(key)
-                    .is_none_or(|s| !self.write_full(s.conn, out))
-            })
+    /// Hands everything that waits to the log. Gives the number that covers it.
+    pub(super) fn commit(&mut self) -> LogNumber {
+        if self.ops.is_empty() {
+            return LogNumber::default();
+        }
+        self.shared.log.submit(std::mem::take(&mut self.ops))
     }
 
     /// Whether something is to be done once more of the log is durable.
     #[must_use]
     pub fn awaits_log(&self) -> bool {
-        !self.pending_acks.is_empty()
+        !self.pending.is_empty()
+    }
+
+    /// Whether a turn without input would find something to do.
+    #[must_use]
+    pub fn has_work(&self, out: &Outbox) -> bool {
+        !self.recovered
+            || !self.ready.is_empty()
+            || !self.ops.is_empty()
+            || !self.mail.is_empty()
+            || !self.over.is_empty()
+            || self
+                .pending
+                .front()
+                .is_some_and(|(number, _)| *number <= self.shared.log.durable())
+            || self.congested.iter().any(|&key| {
+                self.sessions
+                    .get(key)
+                    .and_then(Session::conn)
+                    .is_none_or(|conn| !self.write_full(conn, out))
+            })
+    }
+
+    /// When a session without a connection, or the sweep, is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        [self.absent.next_due(), self.sweep_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Looks at this session again at the end of the turn.
@@ -185,7 +230,7 @@ impl Hub {
     pub(super) fn subscriber(&self, session: SessionKey) -> SubscriberKey {
         SubscriberKey {
             shard: self.shard,
-            session,
+            target: Target::Session(session),
         }
     }
 }

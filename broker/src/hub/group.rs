@@ -188,6 +188,7 @@ impl Group {
     }
 
     /// Messages that wait for a member, and their bytes.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.queue.len(), self.queue_bytes)
     }

@@ -1,36 +1,50 @@
-//! The MQTT engine of one shard: sessions, subscriptions, retained messages, wills, delivery.
+//! The MQTT engine of one shard: sessions, subscriptions, queues, retained messages, wills, delivery.
 //!
-//! It knows no socket and decides no right: whoever publishes or subscribes brings a [`Permit`](crate::authz::Permit).
-//! Drive it in this order: `open` after a login, then `subscribe`, `publish`, `acknowledge` … as packets come, `close`
-//! once, and `end_turn` after every turn. Everything that it wants written or said goes into the
-//! [`Outbox`](crate::shard::Outbox).
+//! It knows no socket and decides no right: whoever publishes or subscribes brings a [`Permit`](crate::authz::Permit),
+//! and at delivery it asks [`Rights`]. Drive it in this order: `open` or `resume` after a login, then `subscribe`,
+//! `publish`, `puback` … as packets come, `detach` or `close` once, `expire` when a deadline has come, and `end_turn`
+//! after every turn. Everything that it wants written or said goes into the [`Outbox`](crate::shard::Outbox).
 //!
-//! Here now: QoS 0 and 1, retained messages, wills, takeover; sessions end with their connection.
+//! | file | what it holds |
+//! |---|---|
+//! | `engine.rs` `shared.rs` | one shard's engine; what all of them share |
+//! | `session.rs` `flow.rs` | a session, and what is on its way to its client |
+//! | `lifecycle.rs` `recovery.rs` | sessions begin, lose their connection, come back, end; what a restart finds |
+//! | `publish.rs` `acks.rs` `delivery.rs` | a message comes in, is acknowledged, goes out |
+//! | `subscribe.rs` `routes.rs` | who wants what: one trie for all shards |
+//! | `share.rs` `group.rs` | shared subscriptions across shards; one group of them |
+//! | `retained.rs` `sweep.rs` | the newest message of every topic, and how it goes |
+//! | `rights.rs` | who may still receive |
+mod acks;
 mod cause;
 mod delivery;
 mod engine;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the engine learns shared subscriptions next")
-)]
+mod flow;
 mod group;
+mod lifecycle;
 mod message;
 mod publish;
+mod recovery;
 mod retained;
+mod rights;
 mod routes;
 mod session;
+mod share;
 mod shared;
 mod subscribe;
+mod sweep;
 pub(crate) mod wire;
 
-pub use cause::Cause;
-pub(crate) use delivery::Delivery;
+pub use cause::{Cause, WillFate};
+pub(crate) use delivery::{Delivery, Recipient};
 pub use engine::Hub;
 pub use message::{Message, MessageParts};
-pub(crate) use publish::PublishError;
+pub(crate) use publish::{Publication, PublishError};
+pub(crate) use rights::{Rights, SharedRights, Standing, Voice};
 pub(crate) use routes::{HashSeed, Options, Subscriber};
-pub(crate) use session::{Session, Will};
-pub use shared::HubShared;
+pub(crate) use session::{Link, Opening, Session, Will};
+pub use share::Sharing;
+pub use shared::{HubParts, HubShared};
 pub(crate) use subscribe::{RetainHandling, SubscribeError, Wanted};
 
 use crate::shard::ShardId;
@@ -39,13 +53,23 @@ use keygate_protocol::time::{Millis, UnixTime};
 slotmap::new_key_type! {
     /// A session on its shard. Its generation makes a message that comes after the session's end find nothing.
     pub struct SessionKey;
+
+    /// A share group on its shard.
+    pub struct GroupKey;
 }
 
-/// A session anywhere in the broker.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// Who gets messages of a subscription.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Target {
+    Session(SessionKey),
+    Group(GroupKey),
+}
+
+/// A session or a share group anywhere in the broker.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct SubscriberKey {
     pub(crate) shard: ShardId,
-    pub(crate) session: SessionKey,
+    pub(crate) target: Target,
 }
 
 /// The two times of a turn.

@@ -1,136 +1,221 @@
 use std::sync::Arc;
 
-use super::session::PendingAck;
-use super::{Delivery, Hub, Message, SessionKey, SubscriberKey, Times, wire};
+use super::acks::Pending;
+use super::flow::SubscriptionIds;
+use super::retained::Retained;
+use super::{Delivery, Hub, Message, Options, Recipient, SessionKey, Subscriber, Times};
 use crate::authz::Permit;
-use crate::log::{LogNumber, Op};
-use crate::shard::{Mail, Outbox};
-use keygate_protocol::mqtt::{Ack, AckKind, PacketId, ReasonCode};
+use crate::log::{LogNumber, Op, QueueNumber, StoredId, StoredMessage};
+use crate::shard::Outbox;
+use keygate_protocol::mqtt::{PacketId, Qos};
+
+/// A message that is let in, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publication<'m> {
+    pub(crate) message: &'m Arc<Message>,
+    /// The session that published it; none for a will.
+    pub(crate) from: Option<SessionKey>,
+    /// The identifier of a QoS 2 publish: it is kept until the client releases it.
+    pub(crate) received: Option<PacketId>,
+}
 
 /// Why a permitted message was not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PublishError {
     /// The store of retained messages is full.
     RetainedFull,
+    /// The message must survive, and the disk is full.
+    DiskFull,
 }
 
 impl Hub {
-    /// Accepts a message: retained if it says so, delivered here, mailed to the shards of its other subscribers.
-    /// Gives the log number that must be durable before it is acknowledged.
+    /// Accepts a message: retained if it says so, queued for the sessions that outlive their connections, delivered.
+    /// Gives the log number that must be durable before it is acknowledged. A QoS 2 message that must survive is
+    /// delivered only then, so that it cannot come again as another after a crash.
     pub(crate) fn publish(
         &mut self,
-        from: Option<SessionKey>,
-        message: &Arc<Message>,
+        publication: Publication<'_>,
         permit: Permit,
         times: Times,
         out: &mut Outbox,
     ) -> Result<LogNumber, PublishError> {
         // The permit is what lets a message in; from here on only the subscribers' permits count.
         drop(permit);
-        let number = if message.retain() {
-            self.retain(message)?
-        } else {
-            LogNumber::default()
-        };
-        let mut found = std::mem::take(&mut self.found);
-        self.shared.routes().matches(message.topic(), &mut found);
-        let publisher = from.map(|session| SubscriberKey {
-            shard: self.shard,
-            session,
-        });
-        found.retain(|subscriber| {
-            !(subscriber.options.no_local() && Some(subscriber.key) == publisher)
-        });
-        for group in found.chunk_by(|a, b| a.key.shard == b.key.shard) {
-            let shard = group[0].key.shard;
-            if shard == self.shard {
-                self.deliver_all(message, group, times, out);
-            } else {
-                let delivery = Delivery {
-                    message: Arc::clone(message),
-                    to: group.into(),
-                };
-                out.mail.push((shard, Mail::Deliver(delivery)));
+        let Publication { message, from, .. } = publication;
+        let mut recipients = std::mem::take(&mut self.recipients);
+        let shared = Arc::clone(&self.shared);
+        // While it is held, no subscription is made: it would miss the message, or get it twice, live and retained. And
+        // the log has the changes of one topic in the order of the table.
+        let mut retained = message.retain().then(|| shared.retained_mut());
+        self.route(message, from, &mut recipients);
+        let outcome = self.store(publication, retained.as_deref_mut(), &mut recipients);
+        drop(retained);
+        let number = match outcome {
+            Ok(number) => number,
+            Err(error) => {
+                recipients.clear();
+                self.recipients = recipients;
+                return Err(error);
             }
+        };
+        if message.qos() == Qos::ExactlyOnce && number > self.shared.log.durable() {
+            let deliveries = split(message, recipients.drain(..).collect());
+            self.wait(number, Pending::Deliver(deliveries.into()));
+        } else if recipients.iter().all(|to| to.key.shard == self.shard) {
+            self.deliver_all(message, recipients.drain(..), times, out);
+        } else {
+            let deliveries = split(message, recipients.drain(..).collect());
+            self.dispatch(deliveries, times, out);
         }
-        self.found = found;
+        self.recipients = recipients;
         Ok(number)
     }
 
-    fn retain(&self, message: &Arc<Message>) -> Result<LogNumber, PublishError> {
-        let limits = &self.shared.limits;
-        let mut retained = self.shared.retained_mut();
-        if message.payload().is_empty() {
-            let existed = retained.forget(message.topic());
-            return Ok(if existed {
-                self.shared
-                    .log
-                    .submit(vec![Op::Forget(message.topic().into())])
-            } else {
-                LogNumber::default()
-            });
-        }
-        retained
-            .set(Arc::clone(message), limits)
-            .map_err(|_| PublishError::RetainedFull)?;
-        // Submitted under the lock, so that the log has the changes of one topic in the order of the table.
-        Ok(self.shared.log.submit(vec![Op::Retain {
-            change: 0,
-            message: Arc::clone(message),
-        }]))
-    }
-
-    /// Acknowledges a publish with this code once the log is durable that far. Acknowledgements of a session leave in the
-    /// order in which its publishes came (MQTT 5 §4.6), refusals among them.
-    pub(crate) fn acknowledge_publish(
+    /// Who gets the message: each session and each share group once, with the highest QoS of its subscriptions and all
+    /// their identifiers (MQTT 5 §3.3.4).
+    fn route(
         &mut self,
-        number: LogNumber,
-        key: SessionKey,
-        packet_id: PacketId,
-        code: ReasonCode,
-        out: &mut Outbox,
+        message: &Arc<Message>,
+        from: Option<SessionKey>,
+        recipients: &mut Vec<Recipient>,
     ) {
-        let Some(session) = self.sessions.get_mut(key) else {
-            return;
-        };
-        if number == LogNumber::default() && session.unacknowledged == 0 {
-            let puback = Ack::new(packet_id, code);
-            wire::put(out.to(session.conn), |wire| {
-                puback.encode(AckKind::Puback, session.version, wire)
-            });
-            return;
+        let publisher = from.map(|session| self.subscriber(session));
+        self.shared
+            .routes()
+            .matches(message.topic(), &mut self.found);
+        for subscriber in &self.found {
+            if subscriber.options.no_local() && Some(subscriber.key) == publisher {
+                continue;
+            }
+            match recipients.last_mut() {
+                Some(last) if last.key == subscriber.key => last.add(message, subscriber),
+                _ => recipients.push(Recipient::new(message, subscriber)),
+            }
         }
-        session.unacknowledged += 1;
-        // Behind a later number is late enough for the whole shard's queue to stay in order.
-        let number = self
-            .pending_acks
-            .back()
-            .map_or(number, |(last, _)| number.max(*last));
-        let ack = PendingAck {
-            session: key,
-            packet_id,
-            code,
-        };
-        self.pending_acks.push_back((number, ack));
     }
 
-    pub(super) fn flush_acknowledgements(&mut self, out: &mut Outbox) {
-        if self.pending_acks.is_empty() {
-            return;
+    /// Writes down what must survive: all of it in one unit.
+    fn store(
+        &mut self,
+        publication: Publication<'_>,
+        retained: Option<&mut Retained>,
+        recipients: &mut [Recipient],
+    ) -> Result<LogNumber, PublishError> {
+        let message = publication.message;
+        let rows = recipients.iter().filter(|to| to.needs_row()).count();
+        if (rows > 0 || retained.is_some()) && self.shared.log.is_full() {
+            return Err(PublishError::DiskFull);
         }
-        let durable = self.shared.log.durable();
-        while let Some((_, ack)) = self
-            .pending_acks
-            .pop_front_if(|(number, _)| *number <= durable)
-        {
-            let Some(session) = self.sessions.get_mut(ack.session) else {
-                continue;
-            };
-            session.unacknowledged -= 1;
-            let puback = Ack::new(ack.packet_id, ack.code);
-            wire::put(out.to(session.conn), |wire| {
-                puback.encode(AckKind::Puback, session.version, wire)
-            });
+        let before = self.ops.len();
+        if let Some(retained) = retained {
+            self.retain(message, retained)?;
+        }
+        if rows > 0 {
+            let first = self.shared.fresh_numbers(rows as u64).0;
+            let rows = recipients.iter_mut().filter(|to| to.needs_row());
+            for (to, number) in rows.zip(first..) {
+                to.number = Some(QueueNumber(number));
+                self.ops
+                    .push(Op::Enqueue(to.row(message, QueueNumber(number))));
+            }
+        }
+        if let (Some(from), Some(packet_id)) = (publication.from, publication.received) {
+            self.receive(from, packet_id);
+        }
+        Ok(match self.ops.len() > before {
+            true => self.commit(),
+            false => LogNumber::default(),
+        })
+    }
+
+    /// Keeps the identifier of a client's QoS 2 publish until it is released.
+    fn receive(&mut self, from: SessionKey, packet_id: PacketId) {
+        let Some(session) = self.sessions.get_mut(from) else {
+            return;
+        };
+        session.flow().receive(packet_id);
+        if let Some(session) = session.stored {
+            self.ops.push(Op::Receive { session, packet_id });
         }
     }
+
+    /// Makes the message the retained one of its topic, or deletes that one.
+    fn retain(
+        &mut self,
+        message: &Arc<Message>,
+        retained: &mut Retained,
+    ) -> Result<(), PublishError> {
+        if message.payload().is_empty() {
+            if retained.forget(message.topic()) {
+                self.ops.push(Op::Forget(message.topic().into()));
+            }
+            return Ok(());
+        }
+        let set = retained.set(Arc::clone(message), &self.shared.limits);
+        let change = set.map_err(|full| {
+            full.count(&self.shared.reached).add();
+            PublishError::RetainedFull
+        })?;
+        self.ops.push(Op::Retain {
+            change,
+            message: Arc::clone(message),
+        });
+        Ok(())
+    }
+}
+
+impl Recipient {
+    fn new(message: &Message, subscriber: &Subscriber) -> Self {
+        let mut to = Self {
+            key: subscriber.key,
+            stored: subscriber.stored,
+            number: None,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            ids: SubscriptionIds::None,
+        };
+        to.add(message, subscriber);
+        to
+    }
+
+    /// One more subscription of the same session matches.
+    fn add(&mut self, message: &Message, subscriber: &Subscriber) {
+        let options: Options = subscriber.options;
+        self.qos = self.qos.max(message.qos().min(options.qos()));
+        self.retain |= message.retain() && options.retain_as_published();
+        if let Some(id) = subscriber.id {
+            self.ids.push(id);
+        }
+    }
+
+    fn needs_row(&self) -> bool {
+        self.stored != StoredId::default() && self.qos != Qos::AtMostOnce
+    }
+
+    pub(super) fn row(&self, message: &Arc<Message>, number: QueueNumber) -> StoredMessage {
+        StoredMessage {
+            number,
+            queue: self.stored,
+            message: Arc::clone(message),
+            qos: self.qos,
+            retain: self.retain,
+            released: false,
+            subscription_ids: self.ids.as_slice().into(),
+        }
+    }
+}
+
+/// One delivery for each shard; the recipients are in the order of their keys, and so of their shards.
+fn split(message: &Arc<Message>, recipients: Vec<Recipient>) -> Vec<Delivery> {
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    for to in recipients {
+        match deliveries.last_mut() {
+            Some(last) if last.shard() == to.key.shard => last.to.push(to),
+            _ => deliveries.push(Delivery {
+                message: Arc::clone(message),
+                to: vec![to],
+            }),
+        }
+    }
+    deliveries
 }

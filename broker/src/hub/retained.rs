@@ -3,22 +3,49 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Message;
-use crate::limits::Limits;
+use crate::limits::{Count, Limits, Reached};
+use crate::log::StoredCursor;
 use keygate_protocol::topic::{self, TopicFilter, TopicName};
 
 /// The newest retained message of every topic, for all shards, ordered by topic so that a subscription can walk its
 /// part of the order in small steps.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
-    by_topic: BTreeMap<Box<str>, Arc<Message>>,
+    by_topic: BTreeMap<Box<str>, Kept>,
     /// How many there are in each branch. Ordered, so that no hasher needs a seed.
     branches: BTreeMap<Box<str>, usize>,
     bytes: usize,
+    /// The number of the last change; every change has one, and no two the same.
+    last_change: u64,
+    /// Messages that expire, or that go when their publisher is revoked: while there are none, nothing is swept.
+    mortal: usize,
+}
+
+/// A retained message and its place among all changes.
+#[derive(Debug)]
+struct Kept {
+    message: Arc<Message>,
+    change: u64,
 }
 
 /// The store of retained messages is full (`retained_messages`, `retained_branch`, `retained_bytes`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Full;
+pub(crate) enum Full {
+    Messages,
+    Branch,
+    Bytes,
+}
+
+impl Full {
+    /// The counter of the bound that was reached.
+    pub(crate) fn count(self, reached: &Reached) -> &Count {
+        match self {
+            Self::Messages => &reached.retained_messages,
+            Self::Branch => &reached.retained_branch,
+            Self::Bytes => &reached.retained_bytes,
+        }
+    }
+}
 
 impl Retained {
     /// Messages in all.
@@ -26,24 +53,47 @@ impl Retained {
         self.by_topic.len()
     }
 
-    /// Makes this message the retained one of its topic.
-    pub(crate) fn set(&mut self, message: Arc<Message>, limits: &Limits) -> Result<(), Full> {
+    /// The number of the newest change.
+    pub(crate) fn last_change(&self) -> u64 {
+        self.last_change
+    }
+
+    /// Makes this message the retained one of its topic. Gives the number of the change.
+    pub(crate) fn set(&mut self, message: Arc<Message>, limits: &Limits) -> Result<u64, Full> {
         let topic = message.topic();
-        let old = self.by_topic.get(topic).map(|old| cost(old));
+        let old = self.by_topic.get(topic).map(|old| cost(&old.message));
         let bytes = self.bytes - old.unwrap_or(0) + cost(&message);
         let in_branch = self.branches.get(branch(topic)).copied().unwrap_or(0);
-        let has_room = old.is_some()
-            || (self.by_topic.len() < limits.retained_messages
-                && in_branch < limits.retained_branch);
-        if bytes > limits.retained_bytes || !has_room {
-            return Err(Full);
+        if bytes > limits.retained_bytes {
+            return Err(Full::Bytes);
         }
-        if old.is_none() {
-            self.branches.insert(branch(topic).into(), in_branch + 1);
+        if old.is_none() && self.by_topic.len() >= limits.retained_messages {
+            return Err(Full::Messages);
         }
-        self.bytes = bytes;
-        self.by_topic.insert(topic.into(), message);
-        Ok(())
+        if old.is_none() && in_branch >= limits.retained_branch {
+            return Err(Full::Branch);
+        }
+        let change = self.last_change + 1;
+        self.put(change, message);
+        Ok(change)
+    }
+
+    /// Puts in what the store on disk has kept.
+    pub(crate) fn restore(&mut self, change: u64, message: Arc<Message>) {
+        self.put(change, message);
+    }
+
+    fn put(&mut self, change: u64, message: Arc<Message>) {
+        self.forget(message.topic());
+        self.last_change = self.last_change.max(change);
+        self.bytes += cost(&message);
+        self.mortal += usize::from(is_mortal(&message));
+        *self
+            .branches
+            .entry(branch(message.topic()).into())
+            .or_default() += 1;
+        self.by_topic
+            .insert(message.topic().into(), Kept { message, change });
     }
 
     /// Removes the topic's retained message. Says whether there was one.
@@ -51,7 +101,8 @@ impl Retained {
         let Some(old) = self.by_topic.remove(topic) else {
             return false;
         };
-        self.bytes -= cost(&old);
+        self.bytes -= cost(&old.message);
+        self.mortal -= usize::from(is_mortal(&old.message));
         if let Some(count) = self.branches.get_mut(branch(topic)) {
             *count -= 1;
             if *count == 0 {
@@ -60,6 +111,48 @@ impl Retained {
         }
         true
     }
+
+    /// The topic's retained message.
+    pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
+        self.by_topic.get(topic).map(|kept| &kept.message)
+    }
+
+    /// Whether some message may have to go without anybody asking.
+    pub(crate) fn has_mortals(&self) -> bool {
+        self.mortal > 0
+    }
+
+    /// Looks at up to `count` topics behind `after` and names those whose message must go. Gives the topic to go on
+    /// from, or `None` at the end.
+    pub(crate) fn sweep(
+        &self,
+        after: Option<&str>,
+        count: usize,
+        mut must_go: impl FnMut(&Message) -> bool,
+        gone: &mut Vec<Box<str>>,
+    ) -> Option<Box<str>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        for (looked, (topic, kept)) in self
+            .by_topic
+            .range::<str, _>((from, Bound::Unbounded))
+            .enumerate()
+        {
+            if looked == count {
+                return last.map(Box::from);
+            }
+            if must_go(&kept.message) {
+                gone.push(topic.clone());
+            }
+            last = Some(&**topic);
+        }
+        None
+    }
+}
+
+/// Whether a message may have to go by itself: it expires, or its publisher can be revoked.
+fn is_mortal(message: &Message) -> bool {
+    message.expires() || message.publisher().is_some()
 }
 
 /// Bytes that a retained message holds: itself, and its topic again as key.
@@ -82,13 +175,34 @@ pub(crate) struct Snapshot {
     filter: Box<str>,
     /// The topic behind which the next step goes on.
     after: Option<Box<str>>,
+    /// What has changed since the subscription was made went to it as a live message.
+    upto: u64,
 }
 
 impl Snapshot {
-    pub(crate) fn new(filter: &str) -> Self {
+    /// The snapshot of a subscription that is made when this is the newest change.
+    pub(crate) fn new(filter: &str, upto: u64) -> Self {
         Self {
             filter: filter.into(),
             after: None,
+            upto,
+        }
+    }
+
+    /// A snapshot that a restart has interrupted.
+    pub(crate) fn resume(filter: &str, cursor: &StoredCursor) -> Self {
+        Self {
+            filter: filter.into(),
+            after: cursor.after.clone(),
+            upto: cursor.upto,
+        }
+    }
+
+    /// How far it has come, for the store.
+    pub(crate) fn cursor(&self) -> StoredCursor {
+        StoredCursor {
+            after: self.after.clone(),
+            upto: self.upto,
         }
     }
 
@@ -113,7 +227,7 @@ impl Snapshot {
             None => Bound::Included(prefix),
         };
         let mut last: Option<&str> = None;
-        for (looked, (name, message)) in retained
+        for (looked, (name, kept)) in retained
             .by_topic
             .range::<str, _>((from, Bound::Unbounded))
             .enumerate()
@@ -121,6 +235,7 @@ impl Snapshot {
             if !name.starts_with(prefix) {
                 return false;
             }
+            // What was looked at last is behind us, whether it matched or not.
             if looked == scan || found.len() == room {
                 if let Some(last) = last {
                     self.after = Some(last.into());
@@ -128,8 +243,10 @@ impl Snapshot {
                 return true;
             }
             last = Some(name);
-            if TopicName::new(name).is_ok_and(|name| topic::matches(filter, name)) {
-                found.push(Arc::clone(message));
+            if kept.change <= self.upto
+                && TopicName::new(name).is_ok_and(|name| topic::matches(filter, name))
+            {
+                found.push(Arc::clone(&kept.message));
             }
         }
         false
@@ -163,7 +280,7 @@ mod tests {
     }
 
     fn walk(retained: &Retained, filter: &str, scan: usize, room: usize) -> Vec<String> {
-        let mut snapshot = Snapshot::new(filter);
+        let mut snapshot = Snapshot::new(filter, u64::MAX);
         let mut topics = Vec::new();
         for _ in 0..100 {
             let mut found = Vec::new();
@@ -207,9 +324,15 @@ mod tests {
         };
         let mut retained = Retained::default();
         retained.set(message("a", b"12345"), &limits).unwrap();
-        assert_eq!(retained.set(message("b", b"1"), &limits), Err(Full));
-        assert_eq!(retained.set(message("a", b"1"), &limits), Ok(()));
-        assert_eq!(retained.set(message("a", &[0; 300]), &limits), Err(Full));
+        assert_eq!(
+            retained.set(message("b", b"1"), &limits),
+            Err(Full::Messages)
+        );
+        assert_eq!(retained.set(message("a", b"1"), &limits), Ok(2));
+        assert_eq!(
+            retained.set(message("a", &[0; 300]), &limits),
+            Err(Full::Bytes)
+        );
         assert!(retained.forget("a"));
         assert_eq!((retained.len(), retained.bytes), (0, 0));
     }
@@ -226,10 +349,10 @@ mod tests {
         }
         assert_eq!(
             retained.set(message("devices/a/3", b"x"), &limits),
-            Err(Full)
+            Err(Full::Branch)
         );
-        assert_eq!(retained.set(message("devices/a/2", b"y"), &limits), Ok(()));
+        assert_eq!(retained.set(message("devices/a/2", b"y"), &limits), Ok(4));
         assert!(retained.forget("devices/a/1"));
-        assert_eq!(retained.set(message("devices/a/3", b"x"), &limits), Ok(()));
+        assert_eq!(retained.set(message("devices/a/3", b"x"), &limits), Ok(5));
     }
 }

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use super::SubscriberKey;
-use keygate_protocol::mqtt::Qos;
+use crate::log::StoredId;
+use keygate_protocol::mqtt::{Qos, SubscriptionId};
 
 /// Seeds a hash table: SipHash-1-3, as the standard library's, but with a key that is an argument, so that the harness
 /// repeats and an attacker cannot guess.
@@ -89,6 +90,10 @@ enum Subscribers {
 pub(crate) struct Subscriber {
     pub(crate) key: SubscriberKey,
     pub(crate) options: Options,
+    /// Its identifier.
+    pub(crate) id: Option<SubscriptionId>,
+    /// The row of its queue; zero if what it gets need not survive.
+    pub(crate) stored: StoredId,
 }
 
 /// What a subscription asks for, in one byte (MQTT 5 §3.8.3.1): QoS, No Local, Retain As Published.
@@ -112,13 +117,14 @@ impl Options {
         self.0 & 8 != 0
     }
 
-    /// Two subscriptions of one session that match the same message: the highest QoS, and what either asks for.
-    fn merge(self, other: Self) -> Self {
-        Self::new(
-            self.qos().max(other.qos()),
-            self.no_local() && other.no_local(),
-            self.retain_as_published() || other.retain_as_published(),
-        )
+    /// The byte, for the store.
+    pub(crate) fn to_byte(self) -> u8 {
+        self.0
+    }
+
+    /// The options that the store kept.
+    pub(crate) fn of_byte(byte: u8) -> Self {
+        Self(byte & 0b1111)
     }
 }
 
@@ -171,7 +177,7 @@ impl Routes {
         removed
     }
 
-    /// Puts every subscriber of the topic into `found`, each once, ordered by key.
+    /// Puts every subscription that matches the topic into `found`, ordered by key: those of one session stand together.
     pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Subscriber>) {
         found.clear();
         // Filters that begin with a wildcard do not match topics that begin with `$` (MQTT 5 §4.7.2).
@@ -181,13 +187,6 @@ impl Routes {
         }
         self.walk(ROOT, topic, system, found);
         found.sort_unstable_by_key(|subscriber| subscriber.key);
-        found.dedup_by(|later, kept| {
-            let same = later.key == kept.key;
-            if same {
-                kept.options = kept.options.merge(later.options);
-            }
-            same
-        });
     }
 
     /// Depth is bounded by the levels of a topic, which the gate bounds.
@@ -329,13 +328,13 @@ impl Subscribers {
         match self {
             Self::None => *self = Self::One(subscriber),
             Self::One(one) if one.key == subscriber.key => {
-                one.options = subscriber.options;
+                *one = subscriber;
                 return false;
             }
             Self::One(one) => *self = Self::Many(Box::new(vec![*one, subscriber])),
             Self::Many(many) => match many.binary_search_by_key(&subscriber.key, |s| s.key) {
                 Ok(at) => {
-                    many[at].options = subscriber.options;
+                    many[at] = subscriber;
                     return false;
                 }
                 Err(at) => many.insert(at, subscriber),

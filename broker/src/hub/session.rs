@@ -1,42 +1,85 @@
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::retained::Snapshot;
-use super::routes::Options;
-use super::{Message, SessionKey};
+use super::Message;
+use super::flow::Flow;
 use crate::authn::{PendingProof, Principal};
-use crate::authz::Permit;
+use crate::authz::{Coverage, Permit};
+use crate::log::StoredId;
 use crate::shard::ConnKey;
 use crate::telemetry::ration::Ration;
-use keygate_protocol::mqtt::{PacketId, Qos, ReasonCode, Version};
+use keygate_protocol::mqtt::{Alias, PacketId, Version};
+use keygate_protocol::time::Millis;
 
-/// One client's session: who it is, what it subscribes to, and what is on its way to it.
+/// One client's session: who it is, what it subscribes to, and what is on its way to it. It may outlive its connection.
 ///
-/// An idle session owns its principal, its subscriptions and nothing else; `flow` comes into being with the first
-/// message that has to wait.
+/// An idle session owns its principal, its subscriptions and nothing else.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
     pub(crate) principal: Principal,
-    pub(crate) conn: ConnKey,
     pub(crate) version: Version,
-    /// QoS 1 messages that may be unacknowledged at the client.
-    pub(crate) window: u16,
-    /// Largest packet that the client takes.
-    pub(crate) packet_max: u32,
-    /// The client's publishes that wait for their acknowledgement.
-    pub(crate) unacknowledged: u16,
-    next_packet_id: u16,
-    /// Whether the hub waits for the write buffer to come down.
-    pub(crate) congested: bool,
+    pub(crate) presence: Presence,
+    /// Seconds that it outlives its connection; [`u32::MAX`] is for ever.
+    pub(crate) expiry_s: u32,
+    /// Its row, if it may outlive its connection.
+    pub(crate) stored: Option<StoredId>,
+    /// Whether some subscription lets through only a part of what its filter matches.
+    pub(super) partial: bool,
+    /// Messages that a full queue has cost it.
+    pub(crate) lost: u32,
+    pub(super) last_packet_id: u16,
     /// A re-authentication that waits for its proof.
     pub(crate) reauthentication: Option<Box<PendingProof>>,
     /// How many refused rights of it are recorded.
     pub(crate) denials: Cell<Ration>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) will: Option<Box<Will>>,
-    flow: Option<Box<Flow>>,
+    pub(super) flow: Option<Box<Flow>>,
+}
+
+/// Whether a session's client is there.
+#[derive(Debug)]
+pub(crate) enum Presence {
+    /// On this connection.
+    Connected(Link),
+    /// It may come back.
+    Absent {
+        /// When the session ends; `None` is never.
+        ends: Option<Millis>,
+        /// When its will goes out, if it has one.
+        will_at: Millis,
+    },
+}
+
+/// What a session has only while it is connected.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) conn: ConnKey,
+    /// Messages of QoS 1 and 2 that may be unacknowledged at the client.
+    pub(crate) window: u16,
+    /// Largest packet that the client takes.
+    pub(crate) packet_max: u32,
+    /// The client's QoS 1 publishes that wait for their acknowledgement.
+    pub(crate) unacknowledged: u16,
+    /// Acknowledgements that wait for the log, of whatever kind.
+    pub(super) pending_acks: u16,
+    /// Whether the hub waits for the write buffer to come down.
+    pub(super) congested: bool,
+    /// Topic aliases in both directions; none while nobody uses any.
+    pub(crate) aliases: Option<Box<Aliases>>,
+    /// Aliases that the client takes (what it declared, and our own bound).
+    pub(crate) aliases_out: u16,
+}
+
+/// Topic aliases of one connection (MQTT 5 §3.3.2.3.4).
+#[derive(Debug, Default)]
+pub(crate) struct Aliases {
+    /// The client's, from 1.
+    inbound: Vec<Option<Box<str>>>,
+    /// Ours, from 1: given to the first topics that are delivered, and never to others.
+    outbound: Vec<Box<str>>,
 }
 
 /// One granted subscription. It exists only with the permit that granted it.
@@ -51,184 +94,148 @@ pub(crate) struct Subscription {
 pub(crate) struct Will {
     pub(crate) message: Arc<Message>,
     pub(crate) permit: Permit,
+    /// Seconds between the end of the connection and the will.
+    pub(crate) delay_s: u32,
 }
 
-/// What is on its way to one client.
-#[derive(Debug, Default)]
-struct Flow {
-    /// QoS 1 messages at the client, in the order in which they were sent.
-    inflight: VecDeque<PacketId>,
-    queue: VecDeque<Queued>,
-    queue_bytes: usize,
-    snapshots: VecDeque<(Snapshot, Options)>,
-}
-
-/// A message that waits for the session's window.
+/// What a CONNECT asks for, once its client is known.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) message: Arc<Message>,
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
+pub(crate) struct Opening {
+    pub(crate) client_id: Arc<str>,
+    pub(crate) principal: Principal,
+    pub(crate) version: Version,
+    pub(crate) expiry_s: u32,
+    pub(crate) will: Option<Box<Will>>,
+    pub(crate) link: Link,
 }
 
-/// What became of a message that a session must get.
-#[derive(Debug)]
-pub(crate) enum Queueing {
-    /// Send it now.
-    Send(Queued),
-    /// It waits.
-    Waits,
-    /// The queue is full: the session must end, with 0x97.
-    Overflow,
-}
-
-impl Session {
-    pub(crate) fn new(
-        client_id: Arc<str>,
-        principal: Principal,
-        conn: ConnKey,
-        version: Version,
-        window: u16,
-        packet_max: u32,
-        will: Option<Box<Will>>,
-    ) -> Self {
+impl Link {
+    pub(crate) fn new(conn: ConnKey, window: u16, packet_max: u32, aliases_out: u16) -> Self {
         Self {
-            client_id,
-            principal,
             conn,
-            version,
             window,
             packet_max,
             unacknowledged: 0,
-            next_packet_id: 0,
+            pending_acks: 0,
             congested: false,
+            aliases: None,
+            aliases_out,
+        }
+    }
+
+    /// How a topic is written to this client.
+    pub(super) fn alias_of(&mut self, topic: &str) -> Alias {
+        if self.aliases_out == 0 {
+            return Alias::None;
+        }
+        let outbound = &mut self.aliases.get_or_insert_default().outbound;
+        let number = |index: usize| NonZeroU16::new(u16::try_from(index + 1).unwrap_or_default());
+        if let Some(index) = outbound.iter().position(|known| **known == *topic) {
+            return number(index).map_or(Alias::None, Alias::Known);
+        }
+        if outbound.len() >= usize::from(self.aliases_out) {
+            return Alias::None;
+        }
+        outbound.push(topic.into());
+        number(outbound.len() - 1).map_or(Alias::None, Alias::New)
+    }
+
+    /// The client says that this number stands for this topic from now on. It is within what we declared.
+    pub(crate) fn set_alias(&mut self, alias: NonZeroU16, topic: &str) {
+        let inbound = &mut self.aliases.get_or_insert_default().inbound;
+        let index = usize::from(alias.get()) - 1;
+        if index >= inbound.len() {
+            inbound.resize(index + 1, None);
+        }
+        if let Some(slot) = inbound.get_mut(index) {
+            *slot = Some(topic.into());
+        }
+    }
+
+    /// The topic that the client's number stands for.
+    pub(crate) fn aliased(&self, alias: NonZeroU16) -> Option<&str> {
+        let inbound = &self.aliases.as_ref()?.inbound;
+        inbound.get(usize::from(alias.get()) - 1)?.as_deref()
+    }
+}
+
+impl Session {
+    /// A session that begins with this connection.
+    pub(super) fn new(opening: Opening, stored: Option<StoredId>) -> Self {
+        Self {
+            client_id: opening.client_id,
+            principal: opening.principal,
+            version: opening.version,
+            presence: Presence::Connected(opening.link),
+            expiry_s: opening.expiry_s,
+            stored,
+            partial: false,
+            lost: 0,
+            last_packet_id: 0,
             reauthentication: None,
             denials: Cell::default(),
             subscriptions: Vec::new(),
-            will,
+            will: opening.will,
             flow: None,
         }
     }
 
-    /// Whether a message may go out now, or behind those that wait already.
-    pub(crate) fn queue(
-        &mut self,
-        queued: Queued,
-        write_full: bool,
-        count_max: usize,
-        bytes_max: usize,
-    ) -> Queueing {
-        let window = usize::from(self.window);
-        if !write_full
-            && self
-                .flow
-                .as_ref()
-                .is_none_or(|flow| flow.queue.is_empty() && flow.inflight.len() < window)
-        {
-            return Queueing::Send(queued);
-        }
-        let flow = self.flow.get_or_insert_default();
-        let size = queued.message.size();
-        if flow.queue.len() >= count_max || flow.queue_bytes + size > bytes_max {
-            return Queueing::Overflow;
-        }
-        flow.queue_bytes += size;
-        flow.queue.push_back(queued);
-        Queueing::Waits
-    }
-
-    /// The next waiting message, if the window has room.
-    pub(crate) fn unqueue(&mut self) -> Option<Queued> {
-        let window = usize::from(self.window);
-        let flow = self
-            .flow
-            .as_mut()
-            .filter(|flow| flow.inflight.len() < window)?;
-        let queued = flow.queue.pop_front()?;
-        flow.queue_bytes -= queued.message.size();
-        Some(queued)
-    }
-
-    /// Takes a packet id for a message that goes out now.
-    pub(crate) fn take_packet_id(&mut self) -> PacketId {
-        let flow = self.flow.get_or_insert_default();
-        loop {
-            self.next_packet_id = self.next_packet_id.wrapping_add(1);
-            // The window is far smaller than the range of ids, so a free one is never far.
-            if let Some(id) = PacketId::new(self.next_packet_id)
-                && !flow.inflight.contains(&id)
-            {
-                flow.inflight.push_back(id);
-                return id;
-            }
+    /// Its connection, if its client is there.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        match &self.presence {
+            Presence::Connected(link) => Some(link),
+            Presence::Absent { .. } => None,
         }
     }
 
-    /// The client acknowledged this id. False if it was not at the client.
-    pub(crate) fn acknowledge(&mut self, id: PacketId) -> bool {
-        let Some(flow) = self.flow.as_mut() else {
-            return false;
-        };
-        let Some(at) = flow.inflight.iter().position(|&inflight| inflight == id) else {
-            return false;
-        };
-        flow.inflight.remove(at);
-        true
-    }
-
-    /// Retained messages of this subscription are to follow.
-    pub(crate) fn add_snapshot(&mut self, snapshot: Snapshot, options: Options) {
-        let flow = self.flow.get_or_insert_default();
-        // Subscribing again starts over: at most one snapshot a subscription.
-        flow.snapshots
-            .retain(|(waiting, _)| waiting.filter() != snapshot.filter());
-        flow.snapshots.push_back((snapshot, options));
-    }
-
-    /// Retained messages of this filter are no longer wanted.
-    pub(crate) fn drop_snapshot(&mut self, filter: &str) {
-        if let Some(flow) = self.flow.as_mut() {
-            flow.snapshots
-                .retain(|(waiting, _)| waiting.filter() != filter);
+    pub(crate) fn link_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.presence {
+            Presence::Connected(link) => Some(link),
+            Presence::Absent { .. } => None,
         }
     }
 
-    /// The snapshot to go on with, and how many messages it may give now; `None` while live messages wait.
-    pub(crate) fn next_snapshot(&mut self) -> Option<(Snapshot, Options, usize)> {
-        let window = usize::from(self.window);
-        let flow = self.flow.as_mut().filter(|flow| flow.queue.is_empty())?;
-        let room = window
-            .checked_sub(flow.inflight.len())
-            .filter(|&room| room > 0)?;
-        flow.snapshots
-            .pop_front()
-            .map(|(snapshot, options)| (snapshot, options, room))
+    /// The connection that it is on.
+    pub(crate) fn conn(&self) -> Option<ConnKey> {
+        self.link().map(|link| link.conn)
     }
 
-    /// Puts back a snapshot that has more to give.
-    pub(crate) fn return_snapshot(&mut self, snapshot: Snapshot, options: Options) {
-        self.flow
-            .get_or_insert_default()
-            .snapshots
-            .push_front((snapshot, options));
+    /// What the client has sent and not been answered: counts against Receive Maximum (MQTT 5 §4.9).
+    pub(crate) fn owed(&self) -> usize {
+        let received = self.flow.as_ref().map_or(0, |flow| flow.received());
+        received
+            + self
+                .link()
+                .map_or(0, |link| usize::from(link.unacknowledged))
+    }
+
+    /// Whether a QoS 2 publish with this identifier is here already.
+    pub(crate) fn has_received(&self, id: PacketId) -> bool {
+        self.flow.as_ref().is_some_and(|flow| flow.has_received(id))
+    }
+
+    /// Notes what delivery must know of the subscriptions.
+    pub(super) fn classify(&mut self) {
+        self.partial = self
+            .subscriptions
+            .iter()
+            .any(|subscription| subscription.permit.coverage() != Coverage::Full);
+    }
+
+    /// What is on its way to the client.
+    pub(super) fn flow(&mut self) -> &mut Flow {
+        self.flow.get_or_insert_default()
+    }
+
+    /// Bytes that wait for the client.
+    pub(super) fn queue_bytes(&self) -> usize {
+        self.flow.as_ref().map_or(0, |flow| flow.queue_bytes())
     }
 
     /// Gives the memory of an idle flow back.
-    pub(crate) fn rest(&mut self) {
-        if let Some(flow) = &self.flow
-            && flow.inflight.is_empty()
-            && flow.queue.is_empty()
-            && flow.snapshots.is_empty()
-        {
+    pub(super) fn rest(&mut self) {
+        if self.flow.as_ref().is_some_and(|flow| flow.is_idle()) {
             self.flow = None;
         }
     }
-}
-
-/// A publish whose acknowledgement waits until the log is durable that far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PendingAck {
-    pub(crate) session: SessionKey,
-    pub(crate) packet_id: PacketId,
-    pub(crate) code: ReasonCode,
 }

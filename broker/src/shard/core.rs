@@ -63,7 +63,6 @@ pub struct ShardSetup {
 /// are inputs, when [`next_deadline`](Self::next_deadline) has come, or at once while [`has_work`](Self::has_work).
 pub struct Shard {
     pub(super) id: ShardId,
-    pub(super) shards: u16,
     pub(super) gate: Arc<Gate>,
     pub(super) hub: Hub,
     pub(super) conns: SlotMap<ConnKey, Conn>,
@@ -98,9 +97,8 @@ impl Shard {
         } = setup;
         Self {
             id,
-            shards,
             gate,
-            hub: Hub::new(id, hub),
+            hub: Hub::new(id, shards, hub, now),
             conns: SlotMap::with_key(),
             random,
             unproven: VecDeque::new(),
@@ -212,19 +210,20 @@ impl Shard {
                 shard.login(conn, times, out);
             });
         }
-        let mut overflowed = Vec::new();
+        let mut over = Vec::new();
         self.guarded(None, times, out, |shard, out| {
-            overflowed = shard.hub.end_turn(times, out);
+            over = shard.hub.end_turn(times, out);
         });
-        for session in overflowed {
-            self.end_session(session, Cause::Quota, times, out);
+        for (session, cause) in over {
+            self.end_session(session, cause, times, out);
         }
     }
 
     /// When the next turn is due without any input.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        [self.fine.next_due(), self.coarse.next_due()]
+        let hub = self.hub.next_deadline();
+        [self.fine.next_due(), self.coarse.next_due(), hub]
             .into_iter()
             .flatten()
             .min()
@@ -234,6 +233,12 @@ impl Shard {
     #[must_use]
     pub fn has_work(&self, out: &Outbox) -> bool {
         !self.logins.is_empty() || self.hub.has_work(out)
+    }
+
+    /// Whether publishers may be read: not while more waits for the disk than may.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.hub.has_room()
     }
 
     /// Whether something waits for the log: the shell has itself woken when more is durable.
@@ -284,7 +289,8 @@ impl Shard {
         match input {
             Input::Bytes(conn, bytes) => self.bytes(conn, bytes, times, out),
             Input::Closed(conn) => self.closed(conn, times, out),
-            Input::Mail(Mail::Deliver(delivery)) => self.hub.deliver(&delivery, times, out),
+            Input::Mail(Mail::Deliver(delivery)) => self.hub.deliver(delivery, times, out),
+            Input::Mail(Mail::Share(mail)) => self.hub.share(mail, times, out),
             Input::Mail(Mail::Recheck(ids)) => self.recheck(&ids, times, out),
             Input::Mail(Mail::Stop) => self.stop(times, out),
         }
@@ -349,17 +355,20 @@ impl Shard {
         let Some(session) = self.hub.session(key) else {
             return;
         };
-        let conn = session.conn;
-        if session.version == mqtt::Version::V5
+        let conn = session.conn();
+        if let Some(conn) = conn
+            && session.version == mqtt::Version::V5
             && let Some(code) = cause.code()
         {
             gate::disconnect(code, out.to(conn));
         }
         self.close_session(key, &cause, times, out);
-        self.leave(conn, times, out);
+        if let Some(conn) = conn {
+            self.leave(conn, times, out);
+        }
     }
 
-    /// Ends the session, not the connection.
+    /// Takes the session off its connection, and ends it unless it outlives that.
     pub(super) fn close_session(
         &mut self,
         key: SessionKey,
@@ -367,12 +376,13 @@ impl Shard {
         times: Times,
         out: &mut Outbox,
     ) {
-        let Some(session) = self.hub.close(key, cause, times, out) else {
+        let Some(session) = self.hub.session(key) else {
             return;
         };
-        if let Some(conn) = self.conns.get(session.conn) {
-            out.events.push(conn.source().ended(&session, cause, times));
+        if let Some(conn) = session.conn().and_then(|conn| self.conns.get(conn)) {
+            out.events.push(conn.source().ended(session, cause, times));
         }
+        self.hub.detach(key, cause, times, out);
     }
 
     /// The connection has been told why: what is written goes out, then our half ends, then the peer's.
@@ -423,6 +433,9 @@ impl Shard {
             });
         }
         self.due = due;
+        self.guarded(None, times, out, |shard, out| {
+            shard.hub.expire(times, out);
+        });
     }
 
     fn check_deadline(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {

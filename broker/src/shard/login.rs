@@ -1,9 +1,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, ShardId, State};
+use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, State};
+use crate::authn::Refusal;
 use crate::gate::{self, Admission, Step};
-use crate::hub::{Cause, Times};
+use crate::hub::{Cause, Opening, SessionKey, Times};
+use crate::telemetry::reason::RefusalReason;
 use keygate_protocol::mqtt::{self, Version};
 use keygate_protocol::time::Millis;
 
@@ -82,7 +84,7 @@ impl Shard {
 
     /// The peer is known: its session lives here or elsewhere.
     fn admit(&mut self, key: ConnKey, admission: Admission, times: Times, out: &mut Outbox) {
-        let home = self.home(&admission.accepted.client_id);
+        let home = self.hub.home(&admission.accepted.client_id);
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -99,13 +101,6 @@ impl Shard {
         };
         self.remove(key, out);
         out.moves.push((home, key, Box::new(moving)));
-    }
-
-    /// The shard where the session of this client id lives: the same for every connection that names it, so that a
-    /// takeover is local and nothing has to be looked up.
-    fn home(&self, client_id: &str) -> ShardId {
-        let hash = self.hub.hash(client_id);
-        ShardId((hash % u64::from(self.shards)) as u16)
     }
 
     /// A connection has arrived from the shard on which it logged in.
@@ -156,8 +151,8 @@ impl Shard {
         let assigned = accepted.assigned;
         let terms = gate::Terms::of(&connect, &self.gate.limits);
         let id = Arc::clone(&accepted.principal.device.id);
-        let session = match gate::session_of_connect(&connect, accepted, key, &self.gate, times) {
-            Ok(session) => session,
+        let opening = match gate::opening(&connect, accepted, key, &self.gate, times) {
+            Ok(opening) => opening,
             Err(refused) => {
                 if let Some((topic, denied)) = refused {
                     out.events
@@ -171,32 +166,86 @@ impl Shard {
                 return self.leave(key, times, out);
             }
         };
-        if let Some(old) = self.hub.session_of(&session.client_id) {
-            self.end_session(old, Cause::TakenOver, times, out);
+        if let Err(reason) = self.check_place(&opening) {
+            let refusal = Refusal::new(reason, &id);
+            out.events
+                .push(source.login_refused(&connect, &refusal, times));
+            gate::refuse(connect.version, refusal.code, out.to(key));
+            return self.leave(key, times, out);
         }
-        out.events.push(source.login_accepted(&session, times));
+        let existing = self.take_over(&opening.client_id, connect.clean_start, times, out);
         let opened = gate::Opened {
-            session_expiry_s_capped: (connect.properties.session_expiry_s != 0).then_some(0),
+            session_present: existing.is_some(),
+            session_expiry_s_capped: terms.session_expiry_capped(),
             keep_alive_s: terms.keep_alive_changed(),
-            assigned_client_id: assigned.then_some(&*session.client_id),
+            assigned_client_id: assigned.then_some(&*opening.client_id),
             proof: proof.as_ref().map(|proof| &proof.as_bytes()[..]),
-            ..gate::Opened::default()
         };
         gate::accept(&connect, &opened, &self.gate.limits, out.to(key));
-        let session = self.hub.open(session);
+        let session = match existing {
+            Some(existing) => {
+                self.hub.resume(existing, opening, out);
+                existing
+            }
+            None => self.hub.open(opening),
+        };
+        if let Some(open) = self.hub.session(session) {
+            out.events.push(source.login_accepted(open, times));
+        }
         self.settle(key, session, terms.keep_alive_s, times);
         if !rest.is_empty() {
             self.session_bytes(key, session, rest, times, out);
         }
     }
 
-    fn settle(
+    /// Whether there is a place for this session: its name is not somebody else's, and its identity has not too many.
+    fn check_place(&self, opening: &Opening) -> Result<(), RefusalReason> {
+        let owner = opening.principal.owner();
+        let limits = &self.gate.limits;
+        if let Some(existing) = self.hub.session_of(&opening.client_id) {
+            let same = self
+                .hub
+                .session(existing)
+                .is_some_and(|session| session.principal.owner() == owner);
+            return match same {
+                true => Ok(()),
+                false => Err(RefusalReason::SessionNotOwn),
+            };
+        }
+        if self.hub.len() >= limits.sessions {
+            self.gate.reached.sessions.add();
+            return Err(RefusalReason::SessionsFull);
+        }
+        let of_identity = owner
+            .identity()
+            .map_or(0, |id| self.hub.sessions_of_identity(id).len());
+        if of_identity >= limits.sessions_per_identity {
+            self.gate.reached.sessions_per_identity.add();
+            return Err(RefusalReason::SessionsFull);
+        }
+        Ok(())
+    }
+
+    /// Ends the connection that this client id has, and its session if the client wants a clean start. Gives the
+    /// session that goes on.
+    fn take_over(
         &mut self,
-        key: ConnKey,
-        session: crate::hub::SessionKey,
-        keep_alive_s: u16,
+        client_id: &str,
+        clean_start: bool,
         times: Times,
-    ) {
+        out: &mut Outbox,
+    ) -> Option<SessionKey> {
+        let existing = self.hub.session_of(client_id)?;
+        self.end_session(existing, Cause::TakenOver, times, out);
+        let existing = self.hub.session_of(client_id)?;
+        if clean_start {
+            self.hub.close(existing, &Cause::Replaced, times, out);
+            return None;
+        }
+        Some(existing)
+    }
+
+    fn settle(&mut self, key: ConnKey, session: SessionKey, keep_alive_s: u16, times: Times) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };

@@ -23,8 +23,9 @@ pub(crate) use conn::{Conn, State};
 pub use login::Moving;
 pub use outbox::{Close, Outbox, Wrote};
 pub(crate) use postage::{Parcel, Postage};
+pub(crate) use wheel::Wheel;
 
-use crate::hub::Delivery;
+use crate::hub::{Delivery, Sharing};
 use std::sync::Arc;
 
 slotmap::new_key_type! {
@@ -41,6 +42,8 @@ pub struct ShardId(pub u16);
 pub enum Mail {
     /// Deliver to your sessions what a publisher elsewhere sent.
     Deliver(Delivery),
+    /// What share groups and the shards of their members tell each other.
+    Share(Sharing),
     /// These identities changed: look at their sessions again.
     Recheck(Arc<[Arc<str>]>),
     /// The broker stops: end every session.

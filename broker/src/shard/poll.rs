@@ -158,7 +158,8 @@ impl ShardLoop {
         let mut events = Events::with_capacity(EVENTS);
         while !(self.stopped && self.sockets.is_empty() && !self.postage.is_blocked()) {
             // Said before the shard looks whether there is work: what becomes durable after that look wakes it.
-            let waits = self.shard.awaits_log();
+            // Bytes that may not be read now may be once the disk has caught up.
+            let waits = self.shard.awaits_log() || !self.readable.is_empty();
             if waits {
                 self.waiting.swap(true, Ordering::AcqRel);
             }
@@ -184,7 +185,7 @@ impl ShardLoop {
             .listeners
             .iter()
             .any(|l| l.pending && l.retry_at.is_none());
-        let reading = !self.readable.is_empty() && !self.postage.is_blocked();
+        let reading = !self.readable.is_empty() && self.may_read();
         if reading || accepting || self.shard.has_work(&self.out) {
             return Some(Duration::ZERO);
         }
@@ -244,14 +245,11 @@ impl ShardLoop {
         for index in 0..self.listeners.len() {
             self.accept(index, times);
         }
+        let may_read = self.may_read();
         let mut inputs = Ready {
             sockets: &mut self.sockets,
-            // Publishers wait while another shard cannot take what they sent; inboxes never wait.
-            reads: if self.postage.is_blocked() {
-                0
-            } else {
-                self.readable.len()
-            },
+            // Inboxes never wait.
+            reads: if may_read { self.readable.len() } else { 0 },
             readable: &mut self.readable,
             inbox: &self.inbox,
             mail: self.shard.inbox_limit(),
@@ -269,6 +267,11 @@ impl ShardLoop {
             }
             self.ship();
         }
+    }
+
+    /// Publishers wait while another shard cannot take what they sent, or the disk is behind.
+    fn may_read(&self) -> bool {
+        !self.postage.is_blocked() && self.shard.has_room()
     }
 
     /// Accepts what waits, a bounded number; never waits for a peer.

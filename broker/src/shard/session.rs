@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{ConnKey, Outbox, Shard, State};
-use crate::gate::{self, Established, Standing};
-use crate::hub::{Cause, SessionKey, Times};
+use crate::gate::{self, Established};
+use crate::hub::{Cause, Rights, SessionKey, Standing, Times};
 use keygate_protocol::mqtt::{self, Sender};
 
 impl Shard {
@@ -159,12 +159,10 @@ impl Shard {
                 let Some(session) = self.hub.session(key) else {
                     continue;
                 };
-                match gate::standing(&session.principal, &self.gate, times.wall) {
+                match self.gate.standing(&session.principal, times.wall) {
                     Standing::Unchanged => {}
                     Standing::Over(cause) => self.end_session(key, cause, times, out),
-                    Standing::Changed(principal) => {
-                        gate::renew(&self.gate, &mut self.hub, key, &principal);
-                    }
+                    Standing::Changed(principal) => self.hub.renew(key, *principal),
                 }
             }
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::hub::{SessionKey, Times};
+use crate::hub::{SessionKey, Target, Times};
 use crate::shard::ShardId;
 use keygate_protocol::mqtt::Publish;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ const NOW: Millis = Millis(0);
 fn key(member: u64) -> SubscriberKey {
     SubscriberKey {
         shard: ShardId((member % 2) as u16),
-        session: SessionKey::from(KeyData::from_ffi(1 << 32 | (member + 1))),
+        target: Target::Session(SessionKey::from(KeyData::from_ffi(1 << 32 | (member + 1)))),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::hub::SessionKey;
+use crate::hub::{SessionKey, Target};
 use crate::rng::SeededRandom;
 use crate::shard::ShardId;
 use keygate_protocol::topic::{TopicFilter, TopicName};
@@ -10,7 +10,7 @@ fn keys(count: usize) -> Vec<SubscriberKey> {
     (0..count)
         .map(|_| SubscriberKey {
             shard: ShardId(0),
-            session: slots.insert(()),
+            target: Target::Session(slots.insert(())),
         })
         .collect()
 }
@@ -19,13 +19,17 @@ fn at_qos(key: SubscriberKey, qos: u8) -> Subscriber {
     Subscriber {
         key,
         options: Options::new(Qos::new(qos).unwrap(), false, false),
+        id: None,
+        stored: StoredId::default(),
     }
 }
 
 fn matched(routes: &Routes, topic: &str) -> Vec<SubscriberKey> {
     let mut found = Vec::new();
     routes.matches(topic, &mut found);
-    found.into_iter().map(|subscriber| subscriber.key).collect()
+    let mut keys: Vec<_> = found.into_iter().map(|subscriber| subscriber.key).collect();
+    keys.dedup();
+    keys
 }
 
 #[test]
@@ -56,14 +60,24 @@ fn leading_wildcards_do_not_match_system_topics() {
 }
 
 #[test]
-fn one_session_appears_once_with_its_highest_qos() {
+fn the_subscriptions_of_one_session_stand_together() {
     let [key] = keys(1)[..] else { unreachable!() };
     let mut routes = Routes::new(HashSeed([1; 16]));
     routes.insert("a/+", at_qos(key, 0));
+    let [first, other] = keys(2)[..] else {
+        unreachable!()
+    };
+    assert_eq!(first, key);
+    routes.insert("a/+", at_qos(other, 1));
     routes.insert("a/b", at_qos(key, 1));
     let mut found = Vec::new();
     routes.matches("a/b", &mut found);
-    assert_eq!(found, [at_qos(key, 1)]);
+    let of: Vec<_> = found.iter().map(|subscriber| subscriber.key).collect();
+    assert_eq!(of, [key, key, other]);
+    assert_eq!(
+        found.iter().map(|s| s.options.qos()).max(),
+        Some(Qos::AtLeastOnce)
+    );
 }
 
 #[test]

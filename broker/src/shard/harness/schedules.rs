@@ -50,6 +50,7 @@ fn gate(directory: &Arc<Directory>, limits: &Limits) -> Arc<Gate> {
         replay: ReplayBounds::default(),
     };
     Arc::new(Gate {
+        reached: Arc::default(),
         authn: Arc::new(Authn::new(config).unwrap()),
         policy: Arc::new(Policy::builtin()),
         limits: Arc::new(limits.clone()),

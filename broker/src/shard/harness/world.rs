@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Client, TestLog};
 use crate::gate::Gate;
-use crate::hub::{HubShared, Times};
+use crate::hub::{HubParts, HubShared, Times};
 use crate::limits::Limits;
+use crate::log::Recovered;
 use crate::rng::SeededRandom;
 use crate::shard::{
     Close, ConnKey, Input, Inputs, ListenerId, Mail, Outbox, Parcel, Postage, Shard, ShardId,
@@ -105,11 +106,14 @@ impl<C: Endpoint> World<C> {
         let log = Arc::new(TestLog::default());
         let mut hash_seed = [0; 16];
         crate::rng::Random::fill(&mut random, &mut hash_seed);
-        let hub = Arc::new(HubShared::new(
-            Arc::clone(&gate.limits),
-            Arc::clone(&log) as _,
-            hash_seed,
-        ));
+        let hub = Arc::new(HubShared::new(HubParts {
+            limits: Arc::clone(&gate.limits),
+            reached: Arc::clone(&gate.reached),
+            log: Arc::clone(&log) as _,
+            rights: Arc::clone(gate) as _,
+            seed: hash_seed,
+            recovered: Recovered::default(),
+        }));
         let times = Times {
             now: Millis(1_000),
             wall: UnixTime(1_900_000_000),
