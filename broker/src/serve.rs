@@ -13,9 +13,10 @@ use crate::authz::{PatternError, Policy, Role};
 use crate::clock::{Clock, SystemClock};
 use crate::coap;
 use crate::config::{AssertionReuse, Config, SubscribeRefusal};
+use crate::disk::{Reserve, end_process};
 use crate::gate::Gate;
 use crate::hub::{HubParts, HubShared, Times};
-use crate::identity::{Registry, SqliteStore, StoreError};
+use crate::identity::{EndOnFault, Registry, SqliteStore, StoreError};
 use crate::keys::{DataDir, DataDirError, KeyFileError};
 use crate::limits::Reached;
 use crate::log::{Log, LogError, LogSettings, Recovered, SqliteLog};
@@ -130,7 +131,7 @@ impl Running {
         )
         .map_err(in_data)?;
         let registry = Arc::new(Registry::new(
-            SqliteStore::open(&data.layout().identity_db())?,
+            open_identities(&data, config)?,
             &mut SystemRandom,
         )?);
         raise_descriptor_limit();
@@ -427,6 +428,17 @@ fn policy(config: &Config) -> Result<Policy, PatternError> {
     let allow: Vec<&str> = anonymous.allow.iter().map(String::as_str).collect();
     let deny: Vec<&str> = anonymous.deny.iter().map(String::as_str).collect();
     Ok(policy.with(Role::open(ROLE_ANONYMOUS, &allow, &deny)?))
+}
+
+/// Opens `identity.db` with its reserve; a failure that leaves open what is stored ends the process.
+fn open_identities(data: &DataDir, config: &Config) -> Result<EndOnFault<SqliteStore>, StoreError> {
+    let path = data.layout().identity_db();
+    let reserve = Reserve::new(
+        data.layout().identity_reserve(),
+        config.limits().reserve_bytes,
+    );
+    let store = SqliteStore::open(&path)?.with_reserve(reserve);
+    Ok(EndOnFault::new(store, path, end_process()))
 }
 
 /// Opens `state.db` and starts the log.

@@ -11,7 +11,15 @@ use crate::source::{File, names_of_crate, sources};
 const ROOMS: [(&str, &[&str]); 18] = [
     (
         "admin",
-        &["clock", "identity", "keys", "limits", "rng", "telemetry"],
+        &[
+            "clock",
+            "disk",
+            "identity",
+            "keys",
+            "limits",
+            "rng",
+            "telemetry",
+        ],
     ),
     ("authn", &["identity", "rng", "telemetry::reason"]),
     ("authz", &["authn::Principal", "identity"]),

@@ -5,8 +5,10 @@ use super::command::{Answer, BrokerKeys, Command, hex};
 use super::execute::{Deps, execute};
 use super::socket;
 use crate::clock::Clock;
+use crate::disk::Reserve;
 use crate::identity::{Registry, SqliteStore, StoreError};
 use crate::keys::{DataDir, DataDirError};
+use crate::limits::Limits;
 use crate::rng::Random;
 use crate::telemetry::event::Actor;
 use crate::telemetry::trail::Keep;
@@ -159,7 +161,11 @@ impl Stopped {
         random: &mut dyn Random,
     ) -> Result<Self, DeskError> {
         let layout = data.layout();
-        let registry = Registry::new(SqliteStore::open(&layout.identity_db())?, random)?;
+        // As large as a broker's without settings; the next one that starts makes it what its own say.
+        let bytes = Limits::default().reserve_bytes;
+        let reserve = Reserve::new(layout.identity_reserve(), bytes);
+        let store = SqliteStore::open(&layout.identity_db())?.with_reserve(reserve);
+        let registry = Registry::new(store, random)?;
         // Rotation is the broker's: only it knows how much is to be kept.
         let keep = Keep {
             file_bytes_max: u64::MAX,

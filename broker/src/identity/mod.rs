@@ -45,4 +45,6 @@ pub use limits::{
 pub(crate) use public_key::hex32;
 pub use public_key::{KeyForm, PublicKeyError, parse_public_key};
 pub use registry::{Added, IdentityChange, Listener, Registry, Transitioned};
-pub use store::{Change, Changes, MemoryStore, Revision, Snapshot, SqliteStore, Store, StoreError};
+pub use store::{
+    Change, Changes, EndOnFault, MemoryStore, Revision, Snapshot, SqliteStore, Store, StoreError,
+};

@@ -1,7 +1,8 @@
 //! Random operations against a simple model, with restarts and crashes between them; and what a large fleet costs.
-use super::sample::{hex, new_device, public_key};
+use super::sample::{self, hex, new_device, public_key};
 use super::store::Store as _;
 use super::*;
+use crate::disk::Reserve;
 use crate::rng::SeededRandom;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -252,6 +253,42 @@ fn a_full_disk_is_a_resource_error_and_changes_nothing() {
         store.apply(&[Change::Remove("dev-0".into())]),
         Ok(Revision(2))
     );
+}
+
+#[test]
+fn on_a_full_disk_the_reserve_lets_devices_be_revoked_and_none_enrolled() {
+    let directory = tempfile::tempdir().unwrap();
+    let space = directory.path().join("identity.reserve");
+    let mut store = SqliteStore::open(&directory.path().join("identity.db"))
+        .unwrap()
+        .with_reserve(Reserve::new(space.clone(), 1 << 20));
+    let devices = |numbers: std::ops::Range<u64>| numbers.map(|n| Arc::new(sample::device(n)));
+    let many: Vec<Change> = devices(0..300).map(Change::Add).collect();
+    store.apply(&many).unwrap();
+    store.allow_no_growth().unwrap();
+    let add: Vec<Change> = devices(300..2_000).map(Change::Add).collect();
+    // Enrolment never takes what is kept for revocation.
+    assert_eq!(store.apply(&add), Err(StoreError::DiskFull));
+    assert_eq!(fs::metadata(&space).unwrap().len(), 1 << 20);
+    let revoke: Vec<Change> = devices(0..300)
+        .map(|device| {
+            let attributes = [("note".into(), "x".repeat(500).into())].into();
+            let mut device = (*device).clone();
+            (device.state, device.attributes) = (DeviceState::Revoked, attributes);
+            Change::Replace(Arc::new(device))
+        })
+        .collect();
+    assert_eq!(store.apply(&revoke), Ok(Revision(2)));
+    assert_eq!(fs::metadata(&space).unwrap().len(), 0);
+    // While the space is gone, in place of a disk that stays full.
+    fs::remove_file(&space).unwrap();
+    fs::create_dir(&space).unwrap();
+    assert_eq!(store.apply(&add), Err(StoreError::DiskFull));
+    let remove = [Change::Remove("dev-0".into())];
+    assert_eq!(store.apply(&remove), Ok(Revision(3)));
+    fs::remove_dir(&space).unwrap();
+    assert_eq!(store.apply(&add), Ok(Revision(4)));
+    assert_eq!(fs::metadata(&space).unwrap().len(), 1 << 20);
 }
 
 #[test]

@@ -4,6 +4,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`record`] | what is stored, as values |
+//! | [`SqliteLog`] | `state.db`: the window that shards fill, and the thread that commits it |
+//! | `cadence` | when it commits |
+//! | `fold` | what a window comes to: what cancels in it is never written |
+//! | `writer` | windows into the database, the write-ahead log's bound, the reserve |
+//! | `schema`, `table`, `load` | the tables, values to rows, and back at the start |
 //! | [`MemoryLog`] | no store at all: everything counts as durable and ends with the process |
 mod cadence;
 mod error;

@@ -24,7 +24,10 @@ pub enum StoreError {
         detail: String,
     },
     /// Resource: no room on the disk.
-    #[error("no space left for the identity database; nothing was changed")]
+    #[error(
+        "no space left on the disk for the identity database; nothing was changed. Make room and try again: until then \
+         devices can be suspended, revoked and removed, and none can be enrolled"
+    )]
     DiskFull,
     /// After an uncertain outcome nothing is written until a restart has read what is really there.
     #[error(

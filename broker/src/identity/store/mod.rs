@@ -1,6 +1,7 @@
 //! Where records survive a restart: the seam behind which another database can take SQLite's place.
 
 mod error;
+mod fault;
 mod feed;
 mod memory;
 mod rows;
@@ -11,6 +12,7 @@ mod sqlite;
 mod contract_tests;
 
 pub use error::StoreError;
+pub use fault::EndOnFault;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 

@@ -6,6 +6,7 @@ use super::feed::{FEED_IDS_KEPT, Keep};
 use super::rows::{ReadError, attributes_column, list_column, read_devices, time_column};
 use super::schema::{MIGRATIONS, check_newest, migrate};
 use super::{Change, Changes, Revision, Snapshot, Store, StoreError};
+use crate::disk::Reserve;
 use crate::identity::device::Device;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -27,6 +28,8 @@ pub struct SqliteStore {
     path: PathBuf,
     /// Rows of the change feed.
     remembered: usize,
+    /// Space for a full disk, if the database has some.
+    reserve: Option<Reserve>,
 }
 
 impl SqliteStore {
@@ -46,7 +49,22 @@ impl SqliteStore {
             db,
             path: path.into(),
             remembered: usize::try_from(remembered).unwrap_or(0),
+            reserve: None,
         })
+    }
+
+    /// Sets space aside for a full disk. While it is in use, devices can be changed and removed, and none can be added.
+    #[must_use]
+    pub fn with_reserve(mut self, mut reserve: Reserve) -> Self {
+        if let Err(error) = reserve.make() {
+            tracing::error!(
+                %error,
+                "cannot set space aside at {}; no device can be enrolled until that works",
+                reserve.path().display()
+            );
+        }
+        self.reserve = Some(reserve);
+        self
     }
 
     /// Opens a database that somebody else keeps, to look at it: every [`apply`](Store::apply) fails. It may be written
@@ -66,6 +84,7 @@ impl SqliteStore {
             db,
             path: path.into(),
             remembered: 0,
+            reserve: None,
         })
     }
 
@@ -83,6 +102,13 @@ impl SqliteStore {
             .pragma_query_value(None, "page_count", |row| row.get(0))?;
         self.db
             .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+    }
+
+    /// As a disk to which the reserve was given back.
+    #[cfg(test)]
+    fn allow_growth(&self) -> rusqlite::Result<()> {
+        self.db
+            .pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(()))
     }
 
     fn read_error(&self, error: ReadError) -> StoreError {
@@ -123,6 +149,48 @@ impl Store for SqliteStore {
         if batch.is_empty() {
             return meta(&self.db, "revision").map_err(|error| blame(error, &self.path));
         }
+        let grows = batch.iter().any(|change| matches!(change, Change::Add(_)));
+        if !self.has_room() && grows {
+            return Err(StoreError::DiskFull);
+        }
+        match self.write(batch) {
+            Err(StoreError::DiskFull) if !grows && self.free_reserve() => self.write(batch),
+            result => result,
+        }
+    }
+
+    fn changes_since(&mut self, revision: Revision) -> Result<Changes, StoreError> {
+        self.changes(revision)
+            .map_err(|error| self.read_error(error))
+    }
+}
+
+impl SqliteStore {
+    /// Whether the reserve is there, or can be made again. A database without one has room until it is full.
+    fn has_room(&mut self) -> bool {
+        self.reserve
+            .as_mut()
+            .is_none_or(|reserve| reserve.make().is_ok())
+    }
+
+    fn free_reserve(&mut self) -> bool {
+        let Some(reserve) = self.reserve.as_mut().filter(|reserve| reserve.is_held()) else {
+            return false;
+        };
+        if let Err(error) = reserve.free() {
+            tracing::error!(%error, "cannot give the reserve {} back", reserve.path().display());
+            return false;
+        }
+        tracing::error!(
+            "the disk is full: the identity database's reserve is in use, and no device can be enrolled until there is \
+             room"
+        );
+        #[cfg(test)]
+        let _ = self.allow_growth();
+        true
+    }
+
+    fn write(&mut self, batch: &[Change]) -> Result<Revision, StoreError> {
         let write = |error| blame_write(error, &self.path);
         let tx = self
             .db
@@ -141,13 +209,6 @@ impl Store for SqliteStore {
         Ok(revision)
     }
 
-    fn changes_since(&mut self, revision: Revision) -> Result<Changes, StoreError> {
-        self.changes(revision)
-            .map_err(|error| self.read_error(error))
-    }
-}
-
-impl SqliteStore {
     fn snapshot(&mut self) -> Result<Snapshot, ReadError> {
         let tx = self.db.transaction()?;
         Ok(Snapshot {

@@ -1,4 +1,8 @@
+mod crash;
+mod disk;
+mod model;
 mod round_trip;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
