@@ -12,7 +12,7 @@ use crate::authn::{
 use crate::authz::{PatternError, Policy, Role};
 use crate::clock::{Clock, SystemClock};
 use crate::coap;
-use crate::config::{AssertionReuse, Config, SubscribeRefusal};
+use crate::config::{AssertionReuse, Config, PublishRefusal, SubscribeRefusal};
 use crate::disk::{Reserve, end_process};
 use crate::gate::Gate;
 use crate::hub::{HubParts, HubShared, Times};
@@ -389,6 +389,7 @@ impl Parts {
                 .map(|address| rules(address, config))
                 .into_iter()
                 .collect(),
+            acknowledge_refused: config.publish_refusal() == PublishRefusal::Acknowledge,
             subscribe_refusal: match config.subscribe_refusal() {
                 SubscribeRefusal::NotAuthorized => ReasonCode::NotAuthorized,
                 SubscribeRefusal::Unspecified => ReasonCode::UnspecifiedError,

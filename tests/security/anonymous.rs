@@ -163,6 +163,28 @@ fn what_is_denied_is_refused_and_a_wide_subscription_goes_without_it() {
 }
 
 #[test]
+fn a_refused_publish_of_3_1_1_may_be_acknowledged_and_goes_nowhere() {
+    let settings = format!("{LAB}[login]\npublish_refusal = \"acknowledge\"\n");
+    let broker = Broker::with(&settings);
+    let mut watcher = enter(&broker, Version::V5, "watcher");
+    watcher.must_subscribe("#");
+    let mut client = enter(&broker, Version::V311, "probe");
+    client.must_publish("test/nosubscribe", b"nowhere");
+    let local = client.wire.local();
+    let (action, reason, _) = broker.trail().refused_right(local, "test/nosubscribe");
+    assert_eq!(
+        (action, reason),
+        (RightAction::Publish, RightReason::Denied)
+    );
+    // The session goes on, and the first thing that anybody hears is what was allowed.
+    client.must_publish("plain/x", b"heard");
+    watcher.must_receive("plain/x", b"heard");
+    // MQTT 5 has a code for it, whatever the setting says.
+    let mut client = enter(&broker, Version::V5, "modern");
+    assert_eq!(client.publish("test/nosubscribe", b"x"), 0x87);
+}
+
+#[test]
 fn a_subscription_may_be_refused_without_saying_why() {
     let settings = format!("{LAB}[login]\nsubscribe_refusal = \"unspecified\"\n");
     let broker = Broker::with(&settings);

@@ -49,6 +49,17 @@ pub enum SubscribeRefusal {
     Unspecified,
 }
 
+/// What becomes of an MQTT 3.1.1 client's publish that is not allowed: its PUBACK has no place for a code (3.1.1 §3.3.5).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishRefusal {
+    /// The connection ends, so that the client notices.
+    #[default]
+    Close,
+    /// It is acknowledged and goes nowhere; only the audit trail knows.
+    Acknowledge,
+}
+
 /// Clients that prove nothing: topic filters that they may use, for every action, and of them those that they may not.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Anonymous {
@@ -83,6 +94,7 @@ pub struct Config {
     pub(super) assertion_ttl_max_s: u64,
     pub(super) client_id: ClientIdRule,
     pub(super) subscribe_refusal: SubscribeRefusal,
+    pub(super) publish_refusal: PublishRefusal,
     pub(super) anonymous: Option<Anonymous>,
     pub(super) audit: Keep,
     pub(super) limits: Limits,
@@ -132,6 +144,12 @@ impl Config {
     #[must_use]
     pub fn client_id(&self) -> ClientIdRule {
         self.client_id
+    }
+
+    /// What becomes of a 3.1.1 client's publish that is not allowed.
+    #[must_use]
+    pub fn publish_refusal(&self) -> PublishRefusal {
+        self.publish_refusal
     }
 
     /// What SUBACK says of a filter that is not allowed.
@@ -195,6 +213,7 @@ impl Given {
             assertion_ttl_max_s: raw.login.assertion_ttl_max_s,
             client_id: raw.login.client_id,
             subscribe_refusal: raw.login.subscribe_refusal,
+            publish_refusal: raw.login.publish_refusal,
             anonymous: raw.anonymous.as_ref().map(|raw| Anonymous {
                 allow: raw.allow.clone(),
                 deny: raw.deny.clone(),

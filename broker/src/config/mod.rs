@@ -24,7 +24,7 @@ mod show;
 mod tests;
 
 pub use address::{AddressError, parse_address};
-pub use checked::{Anonymous, AssertionReuse, Config, Flags, SubscribeRefusal};
+pub use checked::{Anonymous, AssertionReuse, Config, Flags, PublishRefusal, SubscribeRefusal};
 pub use error::{ConfigError, ConfigErrors};
 pub use raw::{Given, load, parse};
 pub use show::{From, Setting};

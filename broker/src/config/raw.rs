@@ -1,6 +1,6 @@
 //! What the file says, word for word.
 
-use super::checked::{AssertionReuse, SubscribeRefusal};
+use super::checked::{AssertionReuse, PublishRefusal, SubscribeRefusal};
 use super::error::{ConfigError, ConfigErrors, Place};
 use crate::authn::ClientIdRule;
 use crate::limits::Limits;
@@ -50,6 +50,7 @@ pub(super) struct RawLogin {
     pub(super) assertion_reuse: AssertionReuse,
     pub(super) assertion_ttl_max_s: u64,
     pub(super) client_id: ClientIdRule,
+    pub(super) publish_refusal: PublishRefusal,
     pub(super) subscribe_refusal: SubscribeRefusal,
 }
 
@@ -59,6 +60,7 @@ impl Default for RawLogin {
             assertion_reuse: AssertionReuse::default(),
             assertion_ttl_max_s: LIFE_S_MAX,
             client_id: ClientIdRule::default(),
+            publish_refusal: PublishRefusal::default(),
             subscribe_refusal: SubscribeRefusal::default(),
         }
     }

@@ -89,6 +89,10 @@ impl Given {
             ("assertion_ttl_max_s", ttl_max),
             ("client_id", toml::Value::try_from(config.client_id)),
             (
+                "publish_refusal",
+                toml::Value::try_from(config.publish_refusal),
+            ),
+            (
                 "subscribe_refusal",
                 toml::Value::try_from(config.subscribe_refusal),
             ),

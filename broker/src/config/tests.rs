@@ -62,7 +62,7 @@ fn what_is_wrong_is_named_with_its_line() {
         (
             "[login]\nwhatever = 1\n",
             "k.toml:2: unknown setting `whatever`; settings here: assertion_reuse, assertion_ttl_max_s, client_id, \
-             subscribe_refusal",
+             publish_refusal, subscribe_refusal",
         ),
         (
             "[listeners]\nmqtt = \"1883\"\n",
@@ -239,16 +239,18 @@ fn the_settings_in_the_readme_are_settings() {
 #[test]
 fn the_settings_of_a_login_are_words() {
     let text = "[login]\nclient_id = \"id-or-suffix\"\nsubscribe_refusal = \"unspecified\"\n\
-                assertion_ttl_max_s = 3600\n";
+                publish_refusal = \"acknowledge\"\nassertion_ttl_max_s = 3600\n";
     let given = parse(text, "k.toml").unwrap();
     let config = given.check(&Flags::default()).unwrap();
     assert_eq!(config.client_id(), ClientIdRule::IdOrSuffix);
     assert_eq!(config.subscribe_refusal(), SubscribeRefusal::Unspecified);
+    assert_eq!(config.publish_refusal(), PublishRefusal::Acknowledge);
     assert_eq!(config.assertion_ttl_max_s(), 3_600);
     let free = parse("[login]\nclient_id = \"free\"\n", "k.toml").unwrap();
     let config = free.check(&Flags::default()).unwrap();
     assert_eq!(config.client_id(), ClientIdRule::Free);
     assert_eq!(config.subscribe_refusal(), SubscribeRefusal::NotAuthorized);
+    assert_eq!(config.publish_refusal(), PublishRefusal::Close);
     assert_eq!(config.assertion_ttl_max_s(), 300);
 }
 

@@ -43,6 +43,8 @@ pub struct Gate {
     pub reached: Arc<Reached>,
     /// Which logins each listener takes, by [`ListenerId`](crate::shard::ListenerId).
     pub listeners: Vec<ListenerRules>,
+    /// Whether a 3.1.1 client's publish that is not allowed is acknowledged and dropped, instead of closing.
+    pub acknowledge_refused: bool,
     /// What SUBACK says of a filter that is not allowed: 0x87, or 0x80, which tells nothing.
     pub subscribe_refusal: ReasonCode,
 }

@@ -166,7 +166,8 @@ fn answer(
         .answer(number, session.key, (kind, packet_id, code), out);
 }
 
-/// As RFC 9431 wants it: QoS 1 and 2 get their code, QoS 0 and 3.1.1 have no place for one and are closed.
+/// As RFC 9431 wants it: QoS 1 and 2 get their code, QoS 0 and 3.1.1 have no place for one and are closed, unless the
+/// configuration wants 3.1.1 clients to go on.
 fn refuse(
     session: &mut Established<'_>,
     publish: &Publish<'_>,
@@ -175,6 +176,13 @@ fn refuse(
 ) -> Result<(), Cause> {
     match (session.hub.version(session.key), publish.packet_id) {
         (Some(Version::V5), Some(_)) => {
+            answer(session, LogNumber::default(), publish, code, out);
+            Ok(())
+        }
+        (Some(Version::V311), _)
+            if code == ReasonCode::NotAuthorized && session.gate.acknowledge_refused =>
+        {
+            let code = ReasonCode::Success;
             answer(session, LogNumber::default(), publish, code, out);
             Ok(())
         }

@@ -55,6 +55,7 @@ fn gate(directory: &Arc<Directory>, limits: &Limits) -> Arc<Gate> {
         policy: Arc::new(Policy::builtin()),
         limits: Arc::new(limits.clone()),
         listeners: vec![ListenerRules::loopback()],
+        acknowledge_refused: false,
         subscribe_refusal: ReasonCode::NotAuthorized,
         directory: Arc::clone(directory),
     })
