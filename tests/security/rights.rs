@@ -301,16 +301,25 @@ fn a_response_topic_that_one_may_not_read_is_refused() {
 
 #[test]
 fn a_topic_alias_is_no_way_around() {
-    // Topic Alias Maximum is 0 so far: an alias of any kind ends the session, whatever topic it would stand for.
     let stage = Stage::new();
     let mut witness = Witness::of(&stage.broker);
-    for topic in ["devices/dev-1/reported", "devices/dev-2/reported", ""] {
+    let aliased = |topic, number| Publish {
+        topic_alias: std::num::NonZeroU16::new(number),
+        ..Publish::new(topic, b"x")
+    };
+    // What the alias stands for is judged each time, by its name.
+    let mut client = stage.broker.log_in(&stage.device);
+    for topic in ["devices/dev-2/reported", ""] {
+        let code = client.publish_packet(aliased(topic, 1));
+        assert_eq!(code, NOT_AUTHORIZED, "{topic:?}");
+    }
+    stage.recorded(&client, "devices/dev-2/reported", RightAction::Publish);
+    witness.nothing_happened();
+    // A number that was never given, and one that is higher than declared, end the session.
+    for (number, code) in [(2, 0x82), (u16::MAX, 0x94)] {
         let mut client = stage.broker.log_in(&stage.device);
-        client.wire.send(&Packet::Publish(Publish {
-            topic_alias: std::num::NonZeroU16::new(1),
-            ..Publish::new(topic, b"x")
-        }));
-        assert_eq!(client.end(), Some(0x94), "{topic:?}");
+        client.wire.send(&Packet::Publish(aliased("", number)));
+        assert_eq!(client.end(), Some(code), "{number}");
         assert_eq!(
             stage.broker.trail().ended(client.wire.local()),
             DisconnectCause::Malformed
