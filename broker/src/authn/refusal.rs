@@ -63,7 +63,7 @@ fn code(reason: RefusalReason) -> ReasonCode {
         R::ClientIdNotOwn | R::SessionNotOwn => ReasonCode::ClientIdentifierNotValid,
         R::DataMalformed | R::MethodChanged => ReasonCode::ProtocolError,
         R::MethodUnknown => ReasonCode::BadAuthenticationMethod,
-        R::ReplayMemoryFull | R::SessionsFull => ReasonCode::QuotaExceeded,
+        R::ReplayMemoryFull | R::SessionsFull | R::StoreFull => ReasonCode::QuotaExceeded,
         R::Throttled => ReasonCode::ConnectionRateExceeded,
         R::AssertionAlgorithm
         | R::AssertionBeforeStart

@@ -122,6 +122,19 @@ impl Source {
         self.login(Some(refusal.reason), who, times)
     }
 
+    /// The device proved itself, and there is no place for its session. With the code that says so.
+    pub(crate) fn session_refused(
+        &self,
+        connect: &Connect<'_>,
+        identity: &str,
+        reason: RefusalReason,
+        times: Times,
+    ) -> (Event, ReasonCode) {
+        let refusal = Refusal::new(reason, identity);
+        let code = refusal.code;
+        (self.login_refused(connect, &refusal, times), code)
+    }
+
     /// The CONNECT asked for a will that nobody may leave here.
     pub(super) fn will_refused(
         &self,

@@ -55,7 +55,7 @@ impl Rights for Gate {
             Owner::Anonymous(client_id) => Some(Principal::anonymous(client_id, revision)),
             Owner::Device(id) => {
                 let device = self.directory.device(id)?;
-                (device.state != DeviceState::Revoked).then(|| Principal {
+                (device.state != DeviceState::Revoked).then_some(Principal {
                     device,
                     key_id: None,
                     // Its next login says how it proves itself.

@@ -61,7 +61,7 @@ fn one(
             Qos::AtLeastOnce => ReasonCode::GrantedQos1,
             Qos::ExactlyOnce => ReasonCode::GrantedQos2,
         },
-        Err(SubscribeError::TooMany) => ReasonCode::QuotaExceeded,
+        Err(SubscribeError::TooMany | SubscribeError::DiskFull) => ReasonCode::QuotaExceeded,
         Err(SubscribeError::Gone) => ReasonCode::UnspecifiedError,
     }
 }

@@ -109,6 +109,12 @@ impl Hub {
         self.shared.log.has_room()
     }
 
+    /// Whether the disk has no room for what must survive.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.shared.log.is_full()
+    }
+
     /// The session that this client id has on this shard: the one that a login with it takes over.
     pub(crate) fn session_of(&self, client_id: &str) -> Option<SessionKey> {
         self.by_client.get(client_id).copied()

@@ -59,12 +59,12 @@ impl Hub {
             }
         };
         if message.qos() == Qos::ExactlyOnce && number > self.shared.log.durable() {
-            let deliveries = split(message, recipients.drain(..).collect());
+            let deliveries = split(message, std::mem::take(&mut recipients));
             self.wait(number, Pending::Deliver(deliveries.into()));
         } else if recipients.iter().all(|to| to.key.shard == self.shard) {
             self.deliver_all(message, recipients.drain(..), times, out);
         } else {
-            let deliveries = split(message, recipients.drain(..).collect());
+            let deliveries = split(message, std::mem::take(&mut recipients));
             self.dispatch(deliveries, times, out);
         }
         self.recipients = recipients;
@@ -103,7 +103,7 @@ impl Hub {
     ) -> Result<LogNumber, PublishError> {
         let message = publication.message;
         let rows = recipients.iter().filter(|to| to.needs_row()).count();
-        if (rows > 0 || retained.is_some()) && self.shared.log.is_full() {
+        if self.must_survive(&publication, rows > 0) && self.shared.log.is_full() {
             return Err(PublishError::DiskFull);
         }
         let before = self.ops.len();
@@ -126,6 +126,17 @@ impl Hub {
             true => self.commit(),
             false => LogNumber::default(),
         })
+    }
+
+    /// Whether something of a message takes room on the disk. Deleting a retained message makes room.
+    fn must_survive(&self, publication: &Publication<'_>, rows: bool) -> bool {
+        let keeps = publication.message.retain() && !publication.message.payload().is_empty();
+        let keeps_id = publication.received.is_some()
+            && publication
+                .from
+                .and_then(|key| self.sessions.get(key))
+                .is_some_and(|session| session.stored.is_some());
+        rows || keeps || keeps_id
     }
 
     /// Keeps the identifier of a client's QoS 2 publish until it is released.

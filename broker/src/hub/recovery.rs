@@ -147,7 +147,7 @@ impl Hub {
             .detached_at
             .map_or(0, |at| times.wall.0.saturating_sub(at.0));
         let away_s = u32::try_from(away_s).unwrap_or(u32::MAX);
-        let delay_s = will.as_ref().map_or(0, |will: &Box<Will>| will.delay_s);
+        let delay_s = will.as_ref().map_or(0, |will| will.delay_s);
         Session {
             client_id: Arc::clone(&stored.client_id),
             principal,

@@ -78,6 +78,11 @@ impl Retained {
         Ok(change)
     }
 
+    /// Changes from now on have higher numbers than this one: those of deleted topics are not used again.
+    pub(crate) fn start_behind(&mut self, change: u64) {
+        self.last_change = self.last_change.max(change);
+    }
+
     /// Puts in what the store on disk has kept.
     pub(crate) fn restore(&mut self, change: u64, message: Arc<Message>) {
         self.put(change, message);

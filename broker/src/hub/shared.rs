@@ -57,9 +57,10 @@ impl HubShared {
             retained: kept,
             next_id,
             next_number,
-            next_change: _,
+            next_change,
         } = parts.recovered;
         let mut retained = Retained::default();
+        retained.start_behind(next_change.saturating_sub(1));
         let gone = |message: &Message| {
             message
                 .publisher()

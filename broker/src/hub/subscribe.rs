@@ -37,6 +37,8 @@ pub(crate) enum RetainHandling {
 pub(crate) enum SubscribeError {
     /// The session has as many subscriptions as it may have.
     TooMany,
+    /// It must survive, and the disk is full.
+    DiskFull,
     /// The session has ended.
     Gone,
 }
@@ -110,6 +112,9 @@ impl Hub {
         {
             reached.add();
             return Err(SubscribeError::TooMany);
+        }
+        if session.stored.is_some() && shared.log.is_full() {
+            return Err(SubscribeError::DiskFull);
         }
         let subscription = Subscription {
             filter: filter.into(),

@@ -198,7 +198,7 @@ impl Shared {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sleep<'w>(&self, window: MutexGuard<'w, Window>, us: Option<u64>) -> MutexGuard<'w, Window> {
+    fn wait<'w>(&self, window: MutexGuard<'w, Window>, us: Option<u64>) -> MutexGuard<'w, Window> {
         let woken = match us {
             None => self.filled.wait(window),
             Some(us) => self
@@ -292,7 +292,7 @@ impl Committer {
                 break;
             }
             window.idle = empty;
-            window = shared.sleep(window, wait);
+            window = shared.wait(window, wait);
             window.idle = false;
         }
         if !window.batches.is_empty() {

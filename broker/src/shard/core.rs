@@ -253,10 +253,11 @@ impl Shard {
         self.gate.limits.turn_bytes
     }
 
-    /// The most mail that a shell may take in one turn: what an inbox holds.
+    /// The most mail that a shell may take in one turn: half of it, so that a flood from another shard leaves room for
+    /// this one's own connections.
     #[must_use]
-    pub fn inbox_limit(&self) -> usize {
-        self.gate.limits.inbox
+    pub fn mail_limit(&self) -> usize {
+        self.gate.limits.turn_events.div_ceil(2)
     }
 
     /// The panic rule: a mistake of ours ends the connection whose event met it, is recorded, and harms no other.

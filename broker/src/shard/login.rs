@@ -2,7 +2,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, State};
-use crate::authn::Refusal;
 use crate::gate::{self, Admission, Step};
 use crate::hub::{Cause, Opening, SessionKey, Times};
 use crate::telemetry::reason::RefusalReason;
@@ -167,10 +166,9 @@ impl Shard {
             }
         };
         if let Err(reason) = self.check_place(&opening) {
-            let refusal = Refusal::new(reason, &id);
-            out.events
-                .push(source.login_refused(&connect, &refusal, times));
-            gate::refuse(connect.version, refusal.code, out.to(key));
+            let (event, code) = source.session_refused(&connect, &id, reason, times);
+            out.events.push(event);
+            gate::refuse(connect.version, code, out.to(key));
             return self.leave(key, times, out);
         }
         let existing = self.take_over(&opening.client_id, connect.clean_start, times, out);
@@ -211,6 +209,9 @@ impl Shard {
                 true => Ok(()),
                 false => Err(RefusalReason::SessionNotOwn),
             };
+        }
+        if opening.expiry_s > 0 && self.hub.is_disk_full() {
+            return Err(RefusalReason::StoreFull);
         }
         if self.hub.len() >= limits.sessions {
             self.gate.reached.sessions.add();

@@ -75,6 +75,8 @@ pub struct ShardLoop {
     audit: Audit,
     waiting: Arc<AtomicBool>,
     stopped: bool,
+    /// The last turn left mail in the inbox.
+    mail_waits: bool,
 }
 
 struct Socket {
@@ -150,6 +152,7 @@ impl ShardLoop {
             clock,
             audit,
             stopped: false,
+            mail_waits: false,
         })
     }
 
@@ -186,7 +189,7 @@ impl ShardLoop {
             .iter()
             .any(|l| l.pending && l.retry_at.is_none());
         let reading = !self.readable.is_empty() && self.may_read();
-        if reading || accepting || self.shard.has_work(&self.out) {
+        if reading || accepting || self.mail_waits || self.shard.has_work(&self.out) {
             return Some(Duration::ZERO);
         }
         if self.postage.is_blocked() {
@@ -252,13 +255,15 @@ impl ShardLoop {
             reads: if may_read { self.readable.len() } else { 0 },
             readable: &mut self.readable,
             inbox: &self.inbox,
-            mail: self.shard.inbox_limit(),
+            mail: self.shard.mail_limit(),
+            mail_ended: false,
             moved: Vec::new(),
             scratch: &mut self.scratch,
             stopped: &mut self.stopped,
         };
         self.shard.turn(times, &mut inputs, &mut self.out);
         let moved = inputs.moved;
+        self.mail_waits = inputs.mail == 0 && !inputs.mail_ended;
         // First what left: an arrival may take the slot of a connection that has just moved away.
         self.ship();
         if !moved.is_empty() {
@@ -469,6 +474,8 @@ struct Ready<'l> {
     inbox: &'l Receiver<Parcel<TcpStream>>,
     /// How much mail this turn may still take.
     mail: usize,
+    /// The inbox is empty.
+    mail_ended: bool,
     /// Connections that arrived: they join after the turn.
     moved: Vec<(Box<Moving>, TcpStream)>,
     scratch: &'l mut [u8],
@@ -485,7 +492,10 @@ impl Ready<'_> {
                     return Some(mail);
                 }
                 Ok(Parcel::Connection { moving, socket }) => self.moved.push((moving, socket)),
-                Err(_) => self.mail = 0,
+                Err(_) => {
+                    self.mail = 0;
+                    self.mail_ended = true;
+                }
             }
         }
         None

@@ -108,6 +108,8 @@ reasons! {
     SessionNotOwn: "the client id's session belongs to another identity",
     /// The identity holds as many sessions as one may.
     SessionsFull: "the identity holds as many sessions as one may",
+    /// The session is to outlive its connection, and the disk has no room to keep it.
+    StoreFull: "the disk has no room to keep the session",
     /// Too many failures from this address.
     Throttled: "too many failures from this address",
     /// The peer did not prove itself in time.

@@ -218,6 +218,13 @@ fn of_exchange(reason: Reason) -> Advice {
                 "or raise `sessions_per_identity` under [limits]",
             ],
         ),
+        Reason::StoreFull => Advice::new(
+            "The disk of the broker is full. Sessions that end with their connection are still taken, and so is what needs \
+             no place on the disk.",
+            [
+                "make room on the file system of the data directory; the broker notices within seconds",
+            ],
+        ),
         Reason::DataMalformed => Advice::new(
             "The authentication data does not have the form that the method prescribes (SPEC.md).",
             ["update the device's client; the format is in SPEC.md of the protocol crate"],
