@@ -201,3 +201,17 @@ fn a_subscription_may_be_refused_without_saying_why() {
         );
     }
 }
+/// What others write where these clients may not read does not reach them through a wider filter.
+#[test]
+fn a_denied_topic_is_held_back_at_delivery() {
+    let broker = Broker::with("[anonymous]\nallow = [\"#\"]\ndeny = [\"devices/+/private/#\"]\n");
+    let device = Device::new("dev-1");
+    broker.enrol([&device]);
+    let mut client = enter(&broker, Version::V5, "probe");
+    client.must_subscribe("devices/#");
+    let mut session = broker.log_in(&device);
+    session.must_publish("devices/dev-1/private/key", b"secret");
+    session.must_publish("devices/dev-1/reported", b"fine");
+    client.must_receive("devices/dev-1/reported", b"fine");
+    client.must_have_received_nothing();
+}

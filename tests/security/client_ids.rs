@@ -150,3 +150,28 @@ fn a_free_client_id_gives_no_rights() {
     assert_eq!(client.publish("devices/dev-2/x", b"not mine"), 0x87);
     client.must_publish("devices/dev-1/x", b"mine");
 }
+
+/// A session belongs to the identity that opened it: whoever else knows its name gets nothing, and changes nothing.
+#[test]
+fn somebody_elses_session_is_neither_resumed_nor_taken_over() {
+    let free = "[login]\nclient_id = \"free\"\n[anonymous]\nallow = [\"plain/#\"]\n";
+    let (broker, device) = stage(free);
+    let other = Device::new("dev-3");
+    broker.enrol([&other]);
+    let mut own = broker.log_in_as(&device, &Asked::by("workshop"));
+    own.must_subscribe("devices/dev-1/#");
+    for version in [Version::V311, Version::V5] {
+        let code = if version == Version::V5 { 0x85 } else { 2 };
+        let refused = log_in(&broker, &other, &Asked::by("workshop"), version);
+        assert_eq!(
+            refused.map(drop).expect_err("not its session"),
+            (RefusalReason::SessionNotOwn, Some(code))
+        );
+        // Nor does a client that proves nothing.
+        let mut wire = broker.wire().speaking(version);
+        wire.send(&Packet::Connect(Asked::by("workshop").connect(version)));
+        assert_eq!(accepted(&mut wire).map(drop), Err(Some(code)));
+    }
+    own.must_publish("devices/dev-1/x", b"still here");
+    own.must_receive("devices/dev-1/x", b"still here");
+}
