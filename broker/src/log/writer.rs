@@ -20,6 +20,9 @@ const NUMBERS_AHEAD: u64 = 1_048_576;
 /// would wait for a larger fsync; less writes hot pages more often.
 pub(super) const WAL_PAGES: usize = 1_024;
 
+#[cfg(test)]
+type OnFreed = Box<dyn FnMut(&Connection) + Send>;
+
 /// The database and its reserve.
 pub(super) struct Writer {
     db: Connection,
@@ -30,7 +33,7 @@ pub(super) struct Writer {
     wal_pages: Arc<AtomicUsize>,
     /// Stands for the disk in tests: called when the reserve was given back.
     #[cfg(test)]
-    pub(super) on_freed: Option<Box<dyn FnMut(&Connection) + Send>>,
+    pub(super) on_freed: Option<OnFreed>,
 }
 
 impl Writer {
