@@ -61,8 +61,8 @@ fn code(reason: RefusalReason) -> ReasonCode {
     match reason {
         R::BrokerFault => ReasonCode::ServerUnavailable,
         R::ClientIdNotOwn | R::SessionNotOwn => ReasonCode::ClientIdentifierNotValid,
-        R::DataMalformed | R::MethodChanged => ReasonCode::ProtocolError,
-        R::MethodUnknown => ReasonCode::BadAuthenticationMethod,
+        R::DataMalformed => ReasonCode::ProtocolError,
+        R::MethodChanged | R::MethodUnknown => ReasonCode::BadAuthenticationMethod,
         R::ReplayMemoryFull | R::SessionsFull | R::StoreFull => ReasonCode::QuotaExceeded,
         R::Throttled => ReasonCode::ConnectionRateExceeded,
         R::AssertionAlgorithm

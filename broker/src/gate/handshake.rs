@@ -104,6 +104,11 @@ impl Handshake {
                 return Step::Refuse(Box::new(source.malformed(error, times)));
             }
         };
+        if !reply::takes(&connect, reply::REFUSAL_LEN) {
+            // Nothing that could be said would be short enough.
+            let error = DecodeError::PacketTooLarge;
+            return Step::Refuse(Box::new(source.malformed(error, times)));
+        }
         if let Some(code) = super::will::unacceptable(&connect, &gate.limits) {
             reply::refuse(connect.version, code, out);
             return Step::Refuse(Box::new(source.will_refused(&connect, code, times)));
@@ -118,7 +123,14 @@ impl Handshake {
         match gate.authn.begin(&attempted, random) {
             Begin::Challenge { data, pending } => {
                 let method = connect.properties.auth_method.unwrap_or_default();
+                let before = out.len();
                 reply::auth(ReasonCode::ContinueAuthentication, method, Some(&data), out);
+                if !reply::takes(&connect, out.len().saturating_sub(before)) {
+                    out.truncate(before);
+                    let error = DecodeError::PacketTooLarge;
+                    reply::refuse(connect.version, error.reason_code(), out);
+                    return Step::Refuse(Box::new(source.malformed(error, times)));
+                }
                 self.stage = Stage::AwaitProof {
                     connect: frame.raw().into(),
                     pending,

@@ -17,7 +17,7 @@ pub(crate) use audit::Source;
 pub(crate) use handshake::decode_connect;
 pub(crate) use handshake::{Admission, Handshake, Step};
 pub(crate) use packet::{Established, handle};
-pub(crate) use reply::{Opened, accept, disconnect, refuse};
+pub(crate) use reply::{Opened, accept, disconnect, fits, refuse};
 pub(crate) use terms::Terms;
 pub(crate) use will::opening;
 

@@ -30,6 +30,26 @@ pub(crate) fn accept(
     limits: &Limits,
     out: &mut Vec<u8>,
 ) {
+    let connack = accepting(connect, opened, limits);
+    put(out, |wire| connack.encode(connect.version, wire));
+}
+
+/// Whether the CONNACK that opens the session is one that the client takes (MQTT 5 §3.1.2.11.4).
+pub(crate) fn fits(connect: &Connect<'_>, opened: &Opened<'_>, limits: &Limits) -> bool {
+    let connack = accepting(connect, opened, limits);
+    takes(connect, connack.encoded_len(connect.version))
+}
+
+/// Whether the client takes a packet of so many bytes.
+pub(super) fn takes(connect: &Connect<'_>, len: usize) -> bool {
+    let max = connect.properties.packet_size_max;
+    max.is_none_or(|max| u32::try_from(len).is_ok_and(|len| len <= max))
+}
+
+/// A CONNACK that refuses: nothing smaller answers a CONNECT.
+pub(super) const REFUSAL_LEN: usize = 5;
+
+fn accepting<'a>(connect: &Connect<'a>, opened: &Opened<'a>, limits: &Limits) -> Connack<'a> {
     let mut connack = Connack::new(opened.session_present, ReasonCode::Success);
     let properties = &mut connack.properties;
     properties.auth_method = connect.properties.auth_method;
@@ -40,7 +60,7 @@ pub(crate) fn accept(
     properties.assigned_client_id = opened.assigned_client_id;
     properties.topic_alias_max = limits.topic_aliases;
     properties.keep_alive_s = opened.keep_alive_s;
-    put(out, |wire| connack.encode(connect.version, wire));
+    connack
 }
 
 /// The connection is refused with this code, or with its 3.1.1 equivalent. Not every code of a broken rule exists in
@@ -93,4 +113,32 @@ pub(super) fn unsuback(
 
 pub(super) fn pingresp(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0xD0, 0x00]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connack_is_held_against_what_the_client_takes() {
+        let limits = Limits::default();
+        let opened = Opened::default();
+        let mut connect = Connect::new(Version::V5, "dev-1");
+        assert!(fits(&connect, &opened, &limits));
+        let mut out = Vec::new();
+        accept(&connect, &opened, &limits, &mut out);
+        let len = u32::try_from(out.len()).unwrap();
+        connect.properties.packet_size_max = Some(len);
+        assert!(fits(&connect, &opened, &limits));
+        connect.properties.packet_size_max = Some(len - 1);
+        assert!(!fits(&connect, &opened, &limits));
+    }
+
+    #[test]
+    fn a_refusal_has_the_length_that_is_counted_with() {
+        let mut out = Vec::new();
+        refuse(Version::V5, ReasonCode::PacketTooLarge, &mut out);
+        assert_eq!(out, [0x20, 3, 0, 0x95, 0]);
+        assert_eq!(out.len(), REFUSAL_LEN);
+    }
 }

@@ -171,14 +171,21 @@ impl Shard {
             gate::refuse(connect.version, code, out.to(key));
             return self.leave(key, times, out);
         }
-        let existing = self.take_over(&opening.client_id, connect.clean_start, times, out);
-        let opened = gate::Opened {
-            session_present: existing.is_some(),
+        let mut opened = gate::Opened {
+            session_present: false,
             session_expiry_s_capped: terms.session_expiry_capped(),
             keep_alive_s: terms.keep_alive_changed(),
             assigned_client_id: assigned.then_some(&*opening.client_id),
             proof: proof.as_ref().map(|proof| &proof.as_bytes()[..]),
         };
+        if !gate::fits(&connect, &opened, &self.gate.limits) {
+            let error = mqtt::DecodeError::PacketTooLarge;
+            out.events.push(source.malformed(error, times));
+            gate::refuse(connect.version, error.reason_code(), out.to(key));
+            return self.leave(key, times, out);
+        }
+        let existing = self.take_over(&opening.client_id, connect.clean_start, times, out);
+        opened.session_present = existing.is_some();
         gate::accept(&connect, &opened, &self.gate.limits, out.to(key));
         let session = match existing {
             Some(existing) => {

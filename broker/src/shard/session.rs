@@ -18,7 +18,6 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
-        conn.heard(times.now);
         if out.pending(key) > self.hub.unread_max() {
             // It asks and does not read the answers: nothing else bounds those.
             return self.end_session(session, Cause::Quota, times, out);
@@ -54,6 +53,10 @@ impl Shard {
             let packet = match mqtt::frame(rest, self.gate.limits.packet_bytes) {
                 Ok(Some(frame)) => {
                     taken += frame.len();
+                    // Only whole packets are a sign of life (MQTT 5 §3.1.2.10), not a byte of one now and then.
+                    if let Some(conn) = self.conns.get_mut(key) {
+                        conn.heard(times.now);
+                    }
                     mqtt::decode(&frame, Sender::Client, version)
                 }
                 Ok(None) => return taken,

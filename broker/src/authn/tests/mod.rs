@@ -166,8 +166,8 @@ pub(super) fn codes(reason: RefusalReason) -> (u8, u8) {
     use RefusalReason as R;
     match reason {
         R::ClientIdNotOwn | R::SessionNotOwn => (0x85, 2),
-        R::DataMalformed | R::MethodChanged => (0x82, 3),
-        R::MethodUnknown => (0x8c, 5),
+        R::DataMalformed => (0x82, 3),
+        R::MethodChanged | R::MethodUnknown => (0x8c, 5),
         R::ReplayMemoryFull | R::SessionsFull | R::StoreFull => (0x97, 3),
         R::BrokerFault => (0x88, 3),
         _ => (0x87, 5),

@@ -339,6 +339,22 @@ fn a_silent_client_is_disconnected_after_one_and_a_half_keep_alives() {
 }
 
 #[test]
+fn a_byte_now_and_then_is_no_sign_of_life() {
+    let registry = registry();
+    let mut world = world(9, &registry);
+    connect_steady(&mut world);
+    for byte in [0x30, 100, 0, 3, b'x', b'x', b'x', b'x', b'x'] {
+        world.act(0, |_, out| out.push(byte));
+        world.wait(10_000);
+    }
+    world.wait(15_000);
+    assert_eq!(
+        world.clients[0].disconnected,
+        Some(ReasonCode::KeepAliveTimeout)
+    );
+}
+
+#[test]
 fn the_end_of_the_broker_is_told_to_everybody() {
     let registry = registry();
     let mut world = world(10, &registry);
