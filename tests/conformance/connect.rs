@@ -1,6 +1,6 @@
 //! CONNECT and CONNACK.
 use keygate_broker::telemetry::reason::RefusalReason;
-use keygate_protocol::mqtt::{ConnackProperties, Packet, Qos, ReasonCode, Version};
+use keygate_protocol::mqtt::{ConnackProperties, Packet, Version};
 use keygate_tests::broker::Broker;
 use keygate_tests::device::{Asked, Device, open_of, proof_packet};
 use keygate_tests::doors::{accepted, challenge};
@@ -145,29 +145,6 @@ fn an_empty_client_id_is_refused() {
             RefusalReason::ClientIdNotOwn
         );
     }
-}
-
-/// MQTT 5 §3.2.2.3.4: a will above the maximum QoS is refused with 0x9B.
-#[test]
-fn a_will_at_qos_2_is_refused() {
-    use keygate_protocol::mqtt::{MessageProperties, Will};
-    let (broker, device) = stage();
-    let assertion = device.assertion(&broker.broker_id);
-    let asked = Asked::by("dev-1");
-    let mut connect = asked.connect(Version::V5);
-    connect.username = Some("dev-1");
-    connect.password = Some(assertion.as_bytes());
-    connect.will = Some(Will {
-        topic: "devices/dev-1/gone",
-        payload: b"",
-        qos: Qos::ExactlyOnce,
-        retain: false,
-        delay_s: 0,
-        properties: MessageProperties::default(),
-    });
-    let mut wire = broker.wire();
-    wire.send(&Packet::Connect(connect));
-    assert_eq!(wire.end(), Some(ReasonCode::QosNotSupported.value()));
 }
 
 /// MQTT 5 §3.1.4: a client need not wait for CONNACK before it goes on (without a method).

@@ -3,7 +3,7 @@ use std::num::NonZeroU16;
 
 use keygate_protocol::mqtt::{
     Ack, Auth, MessageProperties, Packet, Publish, Qos, ReasonCode, RetainHandling, Subscribe,
-    Subscription, SubscriptionId, SubscriptionOptions, Version,
+    Subscription, SubscriptionOptions, Version,
 };
 use keygate_protocol::topic::TopicFilter;
 use keygate_tests::broker::Broker;
@@ -20,54 +20,6 @@ fn stage() -> (Broker, Client) {
 
 fn own(rest: &str) -> String {
     format!("devices/dev-1/{rest}")
-}
-
-/// MQTT 5 §3.2.2.3.4: QoS above the declared maximum ends the session with 0x9B.
-#[test]
-fn qos_2_ends_the_session() {
-    let (_broker, mut client) = stage();
-    let packet_id = client.packet_id();
-    client.wire.send(&Packet::Publish(Publish {
-        qos: Qos::ExactlyOnce,
-        packet_id: Some(packet_id),
-        ..Publish::new(&own("x"), b"x")
-    }));
-    assert_eq!(client.end(), Some(0x9b));
-}
-
-/// MQTT 5 §3.8.3.1: a subscription may ask for QoS 2 and is granted what there is.
-#[test]
-fn a_subscription_at_qos_2_is_granted_qos_1() {
-    let (_broker, mut client) = stage();
-    assert_eq!(client.subscribe(&own("#"), Qos::ExactlyOnce), 1);
-}
-
-/// MQTT 5 §3.3.2.3.4: an alias above the declared maximum (0) ends the session with 0x94.
-#[test]
-fn a_topic_alias_ends_the_session() {
-    let (_broker, mut client) = stage();
-    client.wire.send(&Packet::Publish(Publish {
-        topic_alias: NonZeroU16::new(1),
-        ..Publish::new(&own("x"), b"x")
-    }));
-    assert_eq!(client.end(), Some(0x94));
-}
-
-/// MQTT 5 §3.2.2.3.12: subscription identifiers were declared away; 0xA1.
-#[test]
-fn a_subscription_identifier_ends_the_session() {
-    let (_broker, mut client) = stage();
-    let filter = own("#");
-    let wanted = [Subscription::new(
-        TopicFilter::new(&filter).unwrap(),
-        Qos::AtMostOnce,
-    )];
-    let packet_id = client.packet_id();
-    client.wire.send(&Packet::Subscribe(Subscribe {
-        subscription_id: SubscriptionId::new(7),
-        ..Subscribe::new(packet_id, &wanted)
-    }));
-    assert_eq!(client.end(), Some(0xa1));
 }
 
 /// MQTT 5 §3.9.3: each filter has its own answer, in order.

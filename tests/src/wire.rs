@@ -13,6 +13,7 @@ use crate::clock::{Deadline, PATIENCE};
 pub struct Wire {
     stream: TcpStream,
     version: Version,
+    patience: Duration,
     received: Vec<u8>,
 }
 
@@ -85,6 +86,7 @@ impl Wire {
         Self {
             stream,
             version: Version::V5,
+            patience: PATIENCE,
             received: Vec::new(),
         }
     }
@@ -93,6 +95,12 @@ impl Wire {
     #[must_use]
     pub fn speaking(self, version: Version) -> Self {
         Self { version, ..self }
+    }
+
+    /// Waits at most this long for what must come, where [`PATIENCE`] is too long.
+    #[must_use]
+    pub fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The version that it speaks.
@@ -152,7 +160,7 @@ impl Wire {
     /// When nothing comes, or what comes is no frame.
     #[track_caller]
     pub fn hear(&mut self) -> Heard {
-        self.hear_until(Deadline::new())
+        self.hear_until(Deadline::after(self.patience))
             .expect("waited in vain for the broker to say something or to close")
     }
 
