@@ -154,7 +154,7 @@ fn stopping_commits_what_waits() {
     log.submit(vec![open(1)]);
     let number = (1..=50)
         .map(|number| log.submit(vec![enqueue(number, 1)]))
-        .last();
+        .next_back();
     log.stop();
     assert_eq!(Some(log.durable()), number);
     // The write-ahead log has gone into the database.
