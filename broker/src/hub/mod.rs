@@ -40,7 +40,7 @@ pub(crate) use delivery::{Delivery, Recipient};
 pub use engine::Hub;
 pub use message::{Message, MessageParts};
 pub(crate) use publish::{Publication, PublishError};
-pub(crate) use rights::{Rights, SharedRights, Standing, Voice};
+pub use rights::{Rights, SharedRights, Standing, Voice};
 pub(crate) use routes::{HashSeed, Options, Subscriber};
 pub(crate) use session::{Link, Opening, Session, Will};
 pub use share::Sharing;

@@ -10,7 +10,7 @@ use keygate_protocol::topic::{TopicFilter, TopicName};
 
 /// How a session's principal stands now.
 #[derive(Debug)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// Nothing that concerns it has changed.
     Unchanged,
     /// Something has; this is the principal as it is now.
@@ -21,7 +21,7 @@ pub(crate) enum Standing {
 
 /// Whether what an identity retained may still be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Voice {
+pub enum Voice {
     /// Yes.
     Heard,
     /// Not while its publisher is suspended.
@@ -31,7 +31,7 @@ pub(crate) enum Voice {
 }
 
 /// Who decides rights, seen from the hub. Every change of identity, policy or revocation takes the next revision.
-pub(crate) trait Rights: Send + Sync {
+pub trait Rights: Send + Sync {
     /// The newest revision. A principal of this revision needs no second look.
     fn revision(&self) -> Revision;
 
@@ -56,4 +56,4 @@ pub(crate) trait Rights: Send + Sync {
 }
 
 /// The seam, shared by all shards.
-pub(crate) type SharedRights = Arc<dyn Rights>;
+pub type SharedRights = Arc<dyn Rights>;

@@ -32,6 +32,17 @@ impl HashSeed {
 type LevelId = u32;
 type NodeId = u32;
 
+/// Levels of the deepest filter: the range of the limit `topic_levels` ends there.
+const LEVELS_MAX: usize = 32;
+
+/// What is left of a topic: its levels, `NONE` for names that no filter has.
+#[derive(Clone, Copy, Debug)]
+struct Path<'l> {
+    levels: &'l [LevelId],
+    /// The topic ends with the last of them. A deeper one matches only what ends in `#`.
+    is_whole: bool,
+}
+
 const ROOT: NodeId = 0;
 const NONE: u32 = u32::MAX;
 
@@ -185,26 +196,43 @@ impl Routes {
         if !system {
             self.nodes[ROOT as usize].below.extend(found);
         }
-        self.walk(ROOT, topic, system, found);
+        // Names are looked up once each, not at every node that the walk comes to.
+        let mut levels = [NONE; LEVELS_MAX];
+        let mut names = topic.split('/');
+        let mut count = 0;
+        for (level, name) in levels.iter_mut().zip(&mut names) {
+            *level = self.levels.get(name).map_or(NONE, |level| level.id);
+            count += 1;
+        }
+        let path = Path {
+            levels: levels.get(..count).unwrap_or_default(),
+            is_whole: names.next().is_none(),
+        };
+        self.walk(ROOT, path, system, found);
         found.sort_unstable_by_key(|subscriber| subscriber.key);
     }
 
-    /// Depth is bounded by the levels of a topic, which the gate bounds.
-    fn walk(&self, node: NodeId, rest: &str, system_root: bool, found: &mut Vec<Subscriber>) {
-        let (level, rest) = match rest.split_once('/') {
-            Some((level, rest)) => (level, Some(rest)),
-            None => (rest, None),
+    fn walk(&self, node: NodeId, path: Path<'_>, system_root: bool, found: &mut Vec<Subscriber>) {
+        let Some((&level, rest)) = path.levels.split_first() else {
+            return;
         };
-        let named = self.find(node, level);
-        let plus =
-            Some(self.nodes[node as usize].plus).filter(|&plus| plus != NONE && !system_root);
-        for child in named.into_iter().chain(plus) {
+        let here = &self.nodes[node as usize];
+        let has_plus = here.plus != NONE;
+        let is_named = level != NONE && here.children > u32::from(has_plus);
+        let named = is_named.then(|| self.edges.get(&(node, level)).copied());
+        let plus = (has_plus && !system_root).then_some(here.plus);
+        for child in named.flatten().into_iter().chain(plus) {
             let child_node = &self.nodes[child as usize];
             // `a/#` matches `a` itself as well (MQTT 5 §4.7.1.2).
             child_node.below.extend(found);
-            match rest {
-                Some(rest) => self.walk(child, rest, false, found),
-                None => child_node.here.extend(found),
+            if !rest.is_empty() {
+                let path = Path {
+                    levels: rest,
+                    ..path
+                };
+                self.walk(child, path, false, found);
+            } else if path.is_whole {
+                child_node.here.extend(found);
             }
         }
     }

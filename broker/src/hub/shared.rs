@@ -38,7 +38,7 @@ pub struct HubParts {
     /// What must survive goes here.
     pub log: Arc<dyn Log>,
     /// Who may still receive.
-    pub(crate) rights: SharedRights,
+    pub rights: SharedRights,
     /// Keys every hash table, so it must be secret.
     pub seed: [u8; 16],
     /// What the store has kept.
