@@ -64,6 +64,7 @@ impl Hub {
 
     /// Does this once the log is durable so far.
     pub(super) fn wait(&mut self, number: LogNumber, pending: Pending) {
+        self.held_back += usize::from(matches!(pending, Pending::Deliver(_)));
         // Behind a later number is late enough for the whole shard's line to stay in order.
         let number = self
             .pending
@@ -87,7 +88,10 @@ impl Hub {
                     kind,
                     code,
                 } => self.send_ack(session, conn, (kind, packet_id, code), out),
-                Pending::Deliver(deliveries) => self.dispatch(deliveries.into(), times, out),
+                Pending::Deliver(deliveries) => {
+                    self.held_back -= 1;
+                    self.dispatch(deliveries.into(), times, out);
+                }
                 Pending::Hand(handover) => self.take_over(*handover, times, out),
                 Pending::Revisit(session) => self.revisit(session),
             }

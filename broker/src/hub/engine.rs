@@ -26,6 +26,8 @@ pub struct Hub {
     pub(super) by_identity: HashMap<Arc<str>, Vec<SessionKey>, HashSeed>,
     /// What waits for the log, in the order of its numbers.
     pub(super) pending: VecDeque<(LogNumber, Pending)>,
+    /// Messages among them.
+    pub(super) held_back: usize,
     /// Operations that nobody waits for: they go to the log with the next that somebody does, or at the end of the turn.
     pub(super) ops: Vec<Op>,
     /// Sessions that may take more from their queue or snapshots at the end of the turn.
@@ -67,6 +69,7 @@ impl Hub {
             by_client: HashMap::with_hasher(seed),
             by_identity: HashMap::with_hasher(seed),
             pending: VecDeque::new(),
+            held_back: 0,
             ops: Vec::new(),
             ready: Vec::new(),
             congested: Vec::new(),

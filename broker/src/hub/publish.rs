@@ -58,7 +58,9 @@ impl Hub {
                 return Err(error);
             }
         };
-        if message.qos() == Qos::ExactlyOnce && number > self.shared.log.durable() {
+        // Behind another that waits, so that messages of one client keep their order (MQTT 5 §4.6).
+        let waits = self.held_back > 0 || number > self.shared.log.durable();
+        if message.qos() == Qos::ExactlyOnce && waits {
             let deliveries = split(message, std::mem::take(&mut recipients));
             self.wait(number, Pending::Deliver(deliveries.into()));
         } else if recipients.iter().all(|to| to.key.shard == self.shard) {

@@ -410,7 +410,16 @@ impl Hub {
                 id: home.stored,
                 filter: home.filter.clone(),
             }));
-            self.route_group(key);
+            // Whoever left last has taken it out of the trie, perhaps before this mail came.
+            let shared = std::sync::Arc::clone(&self.shared);
+            let groups = shared.groups();
+            let registered = self
+                .groups
+                .get(key)
+                .and_then(|home| groups.get(&home.filter));
+            if registered.is_some_and(|registered| registered.key == self.group_key(key)) {
+                self.route_group(key);
+            }
         }
         let Some(home) = self.groups.get_mut(key) else {
             return;

@@ -4,6 +4,7 @@
 mod bounds;
 mod client;
 mod log;
+mod oracle;
 mod schedules;
 mod world;
 

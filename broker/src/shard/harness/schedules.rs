@@ -38,6 +38,16 @@ fn seed_of(index: usize) -> [u8; 32] {
 }
 
 fn gate(directory: &Arc<Directory>, limits: &Limits) -> Arc<Gate> {
+    let rules = ListenerRules::loopback();
+    gate_with(directory, limits, Policy::builtin(), rules)
+}
+
+pub(super) fn gate_with(
+    directory: &Arc<Directory>,
+    limits: &Limits,
+    policy: Policy,
+    rules: ListenerRules,
+) -> Arc<Gate> {
     let challenges = Arc::new(ChallengeKeys::new(BROKER, &mut SeededRandom::new(1)));
     let config = AuthnConfig {
         broker_id: BROKER.into(),
@@ -52,9 +62,9 @@ fn gate(directory: &Arc<Directory>, limits: &Limits) -> Arc<Gate> {
     Arc::new(Gate {
         reached: Arc::default(),
         authn: Arc::new(Authn::new(config).unwrap()),
-        policy: Arc::new(Policy::builtin()),
+        policy: Arc::new(policy),
         limits: Arc::new(limits.clone()),
-        listeners: vec![ListenerRules::loopback()],
+        listeners: vec![rules],
         acknowledge_refused: false,
         subscribe_refusal: ReasonCode::NotAuthorized,
         directory: Arc::clone(directory),

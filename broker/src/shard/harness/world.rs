@@ -48,6 +48,48 @@ struct Unit {
     pipes: SecondaryMap<ConnKey, usize>,
 }
 
+/// What a broker starts from, again and again.
+struct Broker {
+    seed: u64,
+    hash_seed: [u8; 16],
+    gate: Arc<Gate>,
+}
+
+impl Broker {
+    fn start(
+        &self,
+        setting: &Setting,
+        log: &Arc<TestLog>,
+        recovered: Recovered,
+        times: Times,
+    ) -> (Arc<HubShared>, Vec<Unit>) {
+        let hub = Arc::new(HubShared::new(HubParts {
+            limits: Arc::clone(&self.gate.limits),
+            reached: Arc::clone(&self.gate.reached),
+            log: Arc::clone(log) as _,
+            rights: Arc::clone(&self.gate) as _,
+            seed: self.hash_seed,
+            recovered,
+        }));
+        let unit = |id: u16| Unit {
+            shard: Shard::new(ShardSetup {
+                id: ShardId(id),
+                shards: setting.shards,
+                gate: Arc::clone(&self.gate),
+                hub: Arc::clone(&hub),
+                random: Box::new(SeededRandom::new(self.seed ^ u64::from(id) << 32)),
+                now: times.now,
+            }),
+            out: Outbox::default(),
+            inbox: VecDeque::new(),
+            postage: Postage::new(usize::from(setting.shards)),
+            pipes: SecondaryMap::new(),
+        };
+        let units = (0..setting.shards).map(unit).collect();
+        (hub, units)
+    }
+}
+
 /// A client as the network sees it.
 pub(super) trait Endpoint {
     /// Takes bytes from the broker; answers go into `out`.
@@ -74,6 +116,7 @@ pub(super) struct World<C = Client> {
     pub(super) hub: Arc<HubShared>,
     pub(super) events: Vec<Event>,
     setting: Setting,
+    broker: Broker,
     units: Vec<Unit>,
     pipes: Vec<Pipe>,
     /// The pipe that each client uses now.
@@ -106,34 +149,16 @@ impl<C: Endpoint> World<C> {
         let log = Arc::new(TestLog::default());
         let mut hash_seed = [0; 16];
         crate::rng::Random::fill(&mut random, &mut hash_seed);
-        let hub = Arc::new(HubShared::new(HubParts {
-            limits: Arc::clone(&gate.limits),
-            reached: Arc::clone(&gate.reached),
-            log: Arc::clone(&log) as _,
-            rights: Arc::clone(gate) as _,
-            seed: hash_seed,
-            recovered: Recovered::default(),
-        }));
         let times = Times {
             now: Millis(1_000),
             wall: UnixTime(1_900_000_000),
         };
-        let units = (0..setting.shards)
-            .map(|id| Unit {
-                shard: Shard::new(ShardSetup {
-                    id: ShardId(id),
-                    shards: setting.shards,
-                    gate: Arc::clone(gate),
-                    hub: Arc::clone(&hub),
-                    random: Box::new(SeededRandom::new(seed ^ u64::from(id) << 32)),
-                    now: times.now,
-                }),
-                out: Outbox::default(),
-                inbox: VecDeque::new(),
-                postage: Postage::new(usize::from(setting.shards)),
-                pipes: SecondaryMap::new(),
-            })
-            .collect();
+        let broker = Broker {
+            seed,
+            hash_seed,
+            gate: Arc::clone(gate),
+        };
+        let (hub, units) = broker.start(&setting, &log, Recovered::default(), times);
         let current = vec![None; clients.len()];
         Self {
             random,
@@ -142,12 +167,30 @@ impl<C: Endpoint> World<C> {
             hub,
             events: Vec::new(),
             setting,
+            broker,
             units,
             pipes: Vec::new(),
             current,
             times,
             log_held: false,
         }
+    }
+
+    /// The broker is killed and starts again with what its log has; every connection is gone.
+    pub(super) fn crash(&mut self) {
+        let recovered = self.log.recovered(self.times);
+        (self.hub, self.units) = self
+            .broker
+            .start(&self.setting, &self.log, recovered, self.times);
+        self.pipes.clear();
+        for client in 0..self.clients.len() {
+            self.current[client] = None;
+            self.clients[client].restart();
+        }
+    }
+
+    pub(super) fn times(&self) -> Times {
+        self.times
     }
 
     /// A client opens a connection, to whichever shard the machine picks, and says this.
