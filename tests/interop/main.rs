@@ -6,10 +6,12 @@
 //! | `rumqtt` | rumqttc, 3.1.1 and 5 |
 //! | `paho` | paho-mqtt (Python), 3.1.1 and 5 |
 //! | `mosquitto` | `mosquitto_sub` and `mosquitto_pub`, 3.1.1 and 5 |
+//! | `work` | paho-mqtt and MQTT.js (Node), 3.1.1 and 5: all that an engine does |
+//! | `auth` | MQTT.js with AUTH and re-authentication |
 //! | `python` | `device.py` and `gateway.py`, written from SPEC.md alone |
 //!
-//! The first three log in with a signed assertion as password and come back by themselves after the broker was killed
-//! and started again.
+//! `driven` is how the tests hold paho-mqtt and MQTT.js on a string. Those without AUTH log in with a signed assertion
+//! as password and come back by themselves after the broker was killed and started again.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -17,10 +19,13 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod auth;
+mod driven;
 mod mosquitto;
 mod paho;
 mod python;
 mod rumqtt;
+mod work;
 
 use std::process::Child;
 
@@ -50,6 +55,14 @@ impl Stage {
             device,
             _directory: directory,
         }
+    }
+
+    /// An operator, enrolled.
+    #[track_caller]
+    fn operator(&self, id: &str) -> Device {
+        let operator = Device::new(id).with_role("operator");
+        admin::enrol(&self.broker.data, &operator);
+        operator
     }
 
     fn host(&self) -> String {

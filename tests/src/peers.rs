@@ -36,6 +36,23 @@ pub fn python(script: &str) -> Command {
     command
 }
 
+/// A script of `tests/interop/mqttjs/`, ready for its arguments.
+///
+/// # Panics
+/// When there is no Node, or MQTT.js is not installed beside the script: the message says how to install it.
+#[must_use]
+#[track_caller]
+pub fn node(script: &str) -> Command {
+    let folder = repository().join("tests/interop/mqttjs");
+    assert!(
+        folder.join("node_modules/mqtt/package.json").is_file(),
+        "MQTT.js is not installed: `npm ci --prefix tests/interop/mqttjs` in the root of the repository (`.ci/run` does)"
+    );
+    let mut command = installed("node", "nodejs npm");
+    command.arg(folder.join(script));
+    command
+}
+
 /// A program that has to be installed.
 ///
 /// # Panics

@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 use keygate_tests::peers::repository;
 
 /// What is made, fetched or private: `.gitignore` names the same.
-const NOT_OURS: [&str; 5] = ["target", ".git", ".venv", "__pycache__", "keygate-data"];
+const NOT_OURS: [&str; 6] = [
+    "target",
+    ".git",
+    ".venv",
+    "node_modules",
+    "__pycache__",
+    "keygate-data",
+];
 
 /// A text file of the repository.
 pub(crate) struct File {
