@@ -589,14 +589,13 @@ impl History {
             for draft in std::mem::take(&mut self.clients[client].replaced_wills) {
                 self.will_whenever(client, draft);
             }
-            if let Some((draft, _)) = self.clients[client].waiting_will.take() {
-                if !self
-                    .messages
-                    .iter()
-                    .any(|m| m.draft.payload == draft.payload)
-                {
-                    self.will_whenever(client, draft);
-                }
+            let waiting = self.clients[client].waiting_will.take();
+            let is_known = |draft: &Draft| {
+                let mut known = self.messages.iter();
+                known.any(|message| message.draft.payload == draft.payload)
+            };
+            if let Some((draft, _)) = waiting.filter(|(draft, _)| !is_known(draft)) {
+                self.will_whenever(client, draft);
             }
             if let Some(session) = self.clients[client].session {
                 let session = &mut self.sessions[session];
