@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `rumqtt` | rumqttc, 3.1.1 and 5 |
 //! | `paho` | paho-mqtt (Python), 3.1.1 and 5 |
-//! | `mosquitto` | `mosquitto_sub` and `mosquitto_pub`, 3.1.1 and 5 |
+//! | `mosquitto`, `mosquitto_work` | `mosquitto_sub` and `mosquitto_pub`, 3.1.1 and 5 |
 //! | `work` | paho-mqtt and MQTT.js (Node), 3.1.1 and 5: all that an engine does |
 //! | `auth` | MQTT.js with AUTH and re-authentication |
 //! | `python` | `device.py` and `gateway.py`, written from SPEC.md alone |
@@ -22,6 +22,7 @@
 mod auth;
 mod driven;
 mod mosquitto;
+mod mosquitto_work;
 mod paho;
 mod python;
 mod rumqtt;
