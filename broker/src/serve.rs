@@ -130,6 +130,8 @@ impl Running {
             config.limits().audit_ring,
         )
         .map_err(in_data)?;
+        let reached = Arc::new(Reached::default());
+        audit.count_in(Arc::clone(&reached));
         let registry = Arc::new(Registry::new(
             open_identities(&data, config)?,
             &mut SystemRandom,
@@ -141,8 +143,15 @@ impl Running {
             .transpose()?
             .unwrap_or_default();
         let udp = config.coap().map(listen_udp).transpose()?;
-        let (log, recovered) = open_log(&data, config, &clock)?;
-        let parts = Parts::new(&data, config, &registry, &*clock, &log, recovered)?;
+        let (log, recovered) = open_log(&data, config, &clock, &reached)?;
+        let parts = Parts::new(
+            &data,
+            config,
+            &registry,
+            &*clock,
+            (&log, recovered),
+            reached,
+        )?;
         let mut running = Self {
             broker_id: data.broker_id().as_str().into(),
             identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
@@ -358,8 +367,8 @@ impl Parts {
         config: &Config,
         registry: &Registry,
         clock: &dyn Clock,
-        log: &Arc<SqliteLog>,
-        recovered: Recovered,
+        (log, recovered): (&Arc<SqliteLog>, Recovered),
+        reached: Arc<Reached>,
     ) -> Result<Self, StartError> {
         let random: &mut dyn Random = &mut SystemRandom;
         let directory = registry.directory();
@@ -377,7 +386,6 @@ impl Parts {
             session_max_s: Some(limits.session_s).filter(|&seconds| seconds != 0),
             replay: ReplayBounds::default(),
         });
-        let reached = Arc::new(Reached::default());
         let gate = Arc::new(Gate {
             reached: Arc::clone(&reached),
             authn: Arc::new(authn.map_err(StartError::BrokerId)?),
@@ -447,12 +455,14 @@ fn open_log(
     data: &DataDir,
     config: &Config,
     clock: &Arc<dyn Clock>,
+    reached: &Arc<Reached>,
 ) -> Result<(Arc<SqliteLog>, Recovered), LogError> {
     let times = Times {
         now: clock.now(),
         wall: clock.wall(),
     };
-    let settings = LogSettings::new(config.limits(), Arc::clone(clock));
+    let mut settings = LogSettings::new(config.limits(), Arc::clone(clock));
+    settings.reached = Arc::clone(reached);
     SqliteLog::open(&data.layout().state_db(), settings, times)
 }
 

@@ -279,7 +279,9 @@ impl Established<'_> {
         let mut ration = session.denials.get();
         let rationed = ration.take(per_s, self.times.now);
         session.denials.set(ration);
-        if rationed != Rationed::HoldBack {
+        if rationed == Rationed::HoldBack {
+            self.gate.reached.denied_events_s.add();
+        } else {
             out.record(self.refused_right(action, topic, denied), rationed);
         }
     }

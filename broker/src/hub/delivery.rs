@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use super::acks::Pending;
-use super::flow::{Following, QueueFull, Queued, SubscriptionIds};
+use super::flow::{Following, QueueBound, QueueFull, Queued, SubscriptionIds};
 use super::{
-    Cause, Hub, Message, Session, SessionKey, Standing, SubscriberKey, Target, Times, Voice,
+    Cause, Hub, HubShared, Message, Session, SessionKey, Standing, SubscriberKey, Target, Times,
+    Voice,
 };
 use crate::identity::Revision;
 use crate::log::{LogNumber, Op, QueueNumber, StoredId};
@@ -113,7 +114,7 @@ impl Hub {
         if queued.qos == Qos::AtMostOnce {
             // At most once: a client that is not there or does not keep up loses it, not the broker's memory.
             if conn.is_some() && !write_full {
-                send(session, queued, times, out);
+                send(session, queued, &self.shared, times, out);
             } else if conn.is_some() {
                 self.shared.reached.write_bytes.add();
             }
@@ -127,15 +128,21 @@ impl Hub {
                 .as_ref()
                 .is_none_or(|flow| flow.is_clear(window));
         let waiting = match is_clear {
-            true => send(session, queued, times, out),
+            true => send(session, queued, &self.shared, times, out),
             false => Sent::NotYet(Box::new(queued)),
         };
         match waiting {
             Sent::Yes => {}
             Sent::TooLarge(queued) => self.discard(key, *queued),
             Sent::NotYet(queued) => {
+                if window >= limits.inflight_max && session.flow().fills(window) {
+                    self.shared.reached.inflight_max.add();
+                }
                 let fits = match shard_full {
-                    true => Err(QueueFull(queued)),
+                    true => Err(QueueFull {
+                        queued,
+                        bound: QueueBound::Shard,
+                    }),
                     false => {
                         let size = queued.size();
                         let pushed =
@@ -149,7 +156,7 @@ impl Hub {
                 match fits {
                     Ok(()) if write_full => self.congest(key),
                     Ok(()) => {}
-                    Err(QueueFull(queued)) => self.overflow(key, *queued, shard_full),
+                    Err(QueueFull { queued, bound }) => self.overflow(key, *queued, bound),
                 }
             }
         }
@@ -157,12 +164,8 @@ impl Hub {
 
     /// A queue is full. A client that is there is told and must come back; for one that is not, the newest message is
     /// the one that is lost, and counted.
-    fn overflow(&mut self, key: SessionKey, queued: Queued, shard_full: bool) {
-        let reached = &self.shared.reached;
-        match shard_full {
-            true => reached.queued_bytes.add(),
-            false => reached.queue_messages.add(),
-        }
+    fn overflow(&mut self, key: SessionKey, queued: Queued, bound: QueueBound) {
+        bound.count(&self.shared.reached).add();
         let Some(session) = self.sessions.get_mut(key) else {
             return self.drop_row(&queued);
         };
@@ -314,7 +317,7 @@ impl Hub {
                 || TopicName::new(queued.message.topic())
                     .is_ok_and(|topic| self.shared.rights.may_receive(&session.principal, topic)))
         {
-            match send(session, queued, times, out) {
+            match send(session, queued, &self.shared, times, out) {
                 Sent::Yes => {}
                 // `pop` has looked: its identifier is free.
                 Sent::TooLarge(queued) | Sent::NotYet(queued) => self.let_go(key, *queued),
@@ -354,6 +357,9 @@ impl Hub {
             room.min(SNAPSHOT_MESSAGES),
             &mut found,
         );
+        if more {
+            shared.reached.retained_scan.add();
+        }
         found.retain(|message| {
             let heard = message
                 .publisher()
@@ -446,7 +452,13 @@ enum Sent {
     NotYet(Box<Queued>),
 }
 
-fn send(session: &mut Session, queued: Queued, times: Times, out: &mut Outbox) -> Sent {
+fn send(
+    session: &mut Session,
+    queued: Queued,
+    shared: &HubShared,
+    times: Times,
+    out: &mut Outbox,
+) -> Sent {
     let version = session.version;
     let resumable = session.expiry_s > 0;
     let mut last = session.last_packet_id;
@@ -480,7 +492,7 @@ fn send(session: &mut Session, queued: Queued, times: Times, out: &mut Outbox) -
         }
     }
     let alias = match room >= ALIAS_BYTES {
-        true => link.alias_of(queued.message.topic()),
+        true => link.alias_of(queued.message.topic(), &shared.reached),
         false => mqtt::Alias::None,
     };
     let delivery = mqtt::Delivery { alias, ..delivery };

@@ -6,6 +6,7 @@ use super::retained::Snapshot;
 use super::routes::Options;
 use super::{Message, SubscriberKey};
 use crate::identity::Revision;
+use crate::limits::{Count, Reached};
 use crate::log::{LogNumber, QueueNumber, StoredId};
 use keygate_protocol::mqtt::{PacketId, Qos, SubscriptionId};
 
@@ -101,9 +102,34 @@ pub(crate) struct Returned {
     pub(crate) settled: bool,
 }
 
-/// A message does not fit the queue (`queue_messages`, `queue_bytes`).
+/// A message does not fit the queue.
 #[derive(Debug)]
-pub(crate) struct QueueFull(pub(crate) Box<Queued>);
+pub(crate) struct QueueFull {
+    pub(crate) queued: Box<Queued>,
+    pub(crate) bound: QueueBound,
+}
+
+/// What a queue has no room for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum QueueBound {
+    /// `queue_messages`.
+    Messages,
+    /// `queue_bytes`.
+    Bytes,
+    /// `queued_bytes`, of the whole shard.
+    Shard,
+}
+
+impl QueueBound {
+    /// The counter of the bound that was reached.
+    pub(crate) fn count(self, reached: &Reached) -> &Count {
+        match self {
+            Self::Messages => &reached.queue_messages,
+            Self::Bytes => &reached.queue_bytes,
+            Self::Shard => &reached.queued_bytes,
+        }
+    }
+}
 
 /// What an acknowledgement meant.
 #[derive(Debug)]
@@ -167,6 +193,11 @@ impl Flow {
         self.queue.is_empty() && self.inflight.len() < usize::from(window)
     }
 
+    /// Whether a message would be the first that waits, and only because so many are at the client.
+    pub(crate) fn fills(&self, window: u16) -> bool {
+        self.queue.is_empty() && self.inflight.len() >= usize::from(window)
+    }
+
     /// Puts a message behind those that wait.
     pub(crate) fn push(
         &mut self,
@@ -175,8 +206,14 @@ impl Flow {
         bytes_max: usize,
     ) -> Result<(), QueueFull> {
         let size = queued.size();
-        if self.queue.len() >= count_max || self.queue_bytes + size > bytes_max {
-            return Err(QueueFull(Box::new(queued)));
+        let bound = match () {
+            () if self.queue.len() >= count_max => Some(QueueBound::Messages),
+            () if self.queue_bytes + size > bytes_max => Some(QueueBound::Bytes),
+            () => None,
+        };
+        if let Some(bound) = bound {
+            let queued = Box::new(queued);
+            return Err(QueueFull { queued, bound });
         }
         self.queue_bytes += size;
         self.queue.push_back(queued);

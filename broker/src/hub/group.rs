@@ -32,7 +32,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Message, Options, SubscriberKey};
-use crate::limits::Limits;
+use crate::limits::{Count, Limits, Reached};
 use crate::log::QueueNumber;
 use keygate_protocol::mqtt::{Qos, SubscriptionId};
 use keygate_protocol::time::Millis;
@@ -96,7 +96,26 @@ pub(crate) enum Dropped {
     /// to their publishers before; no publisher is refused, because other subscribers need not pay for slow members.
     /// It is counted, and `first` says that it is the first since the queue was last half empty: once to the audit
     /// trail.
-    Full { first: bool },
+    Full { first: bool, bound: GroupBound },
+}
+
+/// What a group's queue has no room for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum GroupBound {
+    /// `share_messages`.
+    Messages,
+    /// `share_bytes`.
+    Bytes,
+}
+
+impl GroupBound {
+    /// The counter of the bound that was reached.
+    pub(crate) fn count(self, reached: &Reached) -> &Count {
+        match self {
+            Self::Messages => &reached.share_messages,
+            Self::Bytes => &reached.share_bytes,
+        }
+    }
 }
 
 /// What is to be done with a message that waited.
@@ -267,12 +286,31 @@ impl Group {
             return Offer::Drop(Dropped::Unheard);
         }
         let bytes = self.queue_bytes + waiting.message.size();
-        if self.queue.len() >= self.limits.share_messages || bytes > self.limits.share_bytes {
+        let bound = match () {
+            () if self.queue.len() >= self.limits.share_messages => Some(GroupBound::Messages),
+            () if bytes > self.limits.share_bytes => Some(GroupBound::Bytes),
+            () => None,
+        };
+        if let Some(bound) = bound {
             let first = !std::mem::replace(&mut self.is_overflowing, true);
-            return Offer::Drop(Dropped::Full { first });
+            return Offer::Drop(Dropped::Full { first, bound });
         }
         self.put(offered.number, waiting);
         Offer::Waits
+    }
+
+    /// Whether a message has just begun to wait because everybody who is connected has as many unacknowledged ones as
+    /// `share_credit` lets it have.
+    pub(crate) fn is_out_of_credit(&self) -> bool {
+        if self.queue.len() != 1 {
+            return false;
+        }
+        let credit = usize::from(self.limits.share_credit);
+        let mut heard = self.members.values().filter(|member| member.is_heard());
+        heard.next().is_some_and(|first| {
+            let spent = |member: &Member| member.credit >= credit && !member.can_take();
+            spent(first) && heard.all(spent)
+        })
     }
 
     /// A message that the store held for the group, whatever the bounds are by now.

@@ -6,6 +6,7 @@ use super::Message;
 use super::flow::Flow;
 use crate::authn::{PendingProof, Principal};
 use crate::authz::{Coverage, Permit};
+use crate::limits::Reached;
 use crate::log::StoredId;
 use crate::shard::ConnKey;
 use crate::telemetry::ration::Ration;
@@ -80,6 +81,8 @@ pub(crate) struct Aliases {
     inbound: Vec<Option<Box<str>>>,
     /// Ours, from 1: given to the first topics that are delivered, and never to others.
     outbound: Vec<Box<str>>,
+    /// There was a topic for which no number was left.
+    outbound_full: bool,
 }
 
 /// One granted subscription. It exists only with the permit that granted it.
@@ -124,16 +127,21 @@ impl Link {
     }
 
     /// How a topic is written to this client.
-    pub(super) fn alias_of(&mut self, topic: &str) -> Alias {
+    pub(super) fn alias_of(&mut self, topic: &str, reached: &Reached) -> Alias {
         if self.aliases_out == 0 {
             return Alias::None;
         }
-        let outbound = &mut self.aliases.get_or_insert_default().outbound;
+        let aliases = self.aliases.get_or_insert_default();
+        let outbound = &mut aliases.outbound;
         let number = |index: usize| NonZeroU16::new(u16::try_from(index + 1).unwrap_or_default());
         if let Some(index) = outbound.iter().position(|known| **known == *topic) {
             return number(index).map_or(Alias::None, Alias::Known);
         }
         if outbound.len() >= usize::from(self.aliases_out) {
+            // Once a connection: what follows is on the way of every message.
+            if !std::mem::replace(&mut aliases.outbound_full, true) {
+                reached.topic_aliases_out.add();
+            }
             return Alias::None;
         }
         outbound.push(topic.into());

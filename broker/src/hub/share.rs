@@ -475,11 +475,15 @@ impl Hub {
         let row = offered.stored.then_some(offered.number);
         match home.group.offer(offered, times.now) {
             Offer::Hand(handed) => self.hand(key, handed),
-            Offer::Waits => {}
+            Offer::Waits => {
+                if home.group.is_out_of_credit() {
+                    self.shared.reached.share_credit.add();
+                }
+            }
             Offer::Drop(dropped) => {
                 self.ops.extend(row.map(Op::Dequeue));
-                if let Dropped::Full { first } = dropped {
-                    self.shared.reached.share_messages.add();
+                if let Dropped::Full { first, bound } = dropped {
+                    bound.count(&self.shared.reached).add();
                     self.lost += 1;
                     if first {
                         let filter = self.groups.get(key).map(|home| home.filter.clone());

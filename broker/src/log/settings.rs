@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::{OnFault, end_process};
-use crate::limits::Limits;
+use crate::limits::{Limits, Reached};
 
 /// How a log on disk works.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct LogSettings {
     pub reserve_bytes: u64,
     /// When it is.
     pub clock: Arc<dyn Clock>,
+    /// How often the bounds were reached.
+    pub reached: Arc<Reached>,
     /// What happens when the disk fails.
     pub on_fault: OnFault,
 }
@@ -33,6 +35,7 @@ impl LogSettings {
             window_bytes: limits.log_window_bytes,
             reserve_bytes: limits.reserve_bytes.max(twice),
             clock,
+            reached: Arc::default(),
             on_fault: end_process(),
         }
     }

@@ -158,8 +158,9 @@ impl Log for SqliteLog {
     fn submit(&self, ops: Vec<Op>) -> LogNumber {
         let shared = &*self.shared;
         let (count, bytes) = (ops.len(), ops.iter().map(Op::size).sum());
-        shared.waiting_ops.fetch_add(count, Ordering::Relaxed);
-        shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let ops_before = shared.waiting_ops.fetch_add(count, Ordering::Relaxed);
+        let bytes_before = shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.note_reached((ops_before, count), (bytes_before, bytes));
         let mut window = shared.lock();
         if ops.is_empty() {
             return LogNumber(window.last);
@@ -193,6 +194,25 @@ impl Log for SqliteLog {
 }
 
 impl Shared {
+    /// Counts the bounds of the window that this batch, on top of what waited before, has crossed.
+    fn note_reached(&self, ops: (usize, usize), bytes: (usize, usize)) {
+        let crosses = |(before, added): (usize, usize), bound| {
+            before < bound && before.saturating_add(added) >= bound
+        };
+        let LogSettings {
+            window_ops,
+            window_bytes,
+            reached,
+            ..
+        } = &self.settings;
+        if crosses(ops, *window_ops) {
+            reached.log_window_ops.add();
+        }
+        if crosses(bytes, *window_bytes) {
+            reached.log_window_bytes.add();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Window> {
         // Nothing in a window can be half done.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
@@ -225,6 +245,9 @@ impl Shared {
     fn set_full(&self, full: bool) {
         if self.full.swap(full, Ordering::Relaxed) == full {
             return;
+        }
+        if full {
+            self.settings.reached.reserve_bytes.add();
         }
         match full {
             true => tracing::error!(
@@ -278,6 +301,7 @@ impl Committer {
     fn take(&mut self) -> Option<Taken> {
         let shared = Arc::clone(&self.shared);
         let mut window = shared.lock();
+        let mut waited = false;
         loop {
             let now = shared.settings.clock.micros();
             let empty = window.batches.is_empty();
@@ -290,6 +314,9 @@ impl Committer {
             };
             if wait == Some(0) {
                 break;
+            }
+            if !empty && !std::mem::replace(&mut waited, true) {
+                shared.settings.reached.log_commit_ms.add();
             }
             window.idle = empty;
             window = shared.wait(window, wait);

@@ -8,9 +8,10 @@ use super::wheel::Wheel;
 use super::{Close, Conn, ConnKey, ListenerId, Mail, Outbox, ShardId, State};
 use crate::gate::{self, Gate};
 use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
+use crate::limits::Reached;
 use crate::rng::Random;
 use crate::telemetry::Event;
-use crate::telemetry::ration::Ration;
+use crate::telemetry::ration::{Ration, Rationed};
 use keygate_protocol::mqtt;
 use keygate_protocol::time::Millis;
 use slotmap::SlotMap;
@@ -122,7 +123,11 @@ impl Shard {
         now: Millis,
         out: &mut Outbox,
     ) -> Option<ConnKey> {
-        if self.stopping || self.conns.len() >= self.gate.limits.connections {
+        if self.stopping {
+            return None;
+        }
+        if self.conns.len() >= self.gate.limits.connections {
+            self.gate.reached.connections.add();
             return None;
         }
         // Those at the front that have proved themselves since need no place in the line any more.
@@ -134,6 +139,7 @@ impl Shard {
             self.unproven.pop_front();
         }
         if self.unproven_count >= self.gate.limits.handshakes {
+            self.gate.reached.handshakes.add();
             self.drop_oldest_unproven(out);
         }
         let number = (self.next_number << 16) | u64::from(self.id.0);
@@ -192,8 +198,10 @@ impl Shard {
     /// One turn: deadlines, inputs, logins, what the hub has to finish.
     pub fn turn(&mut self, times: Times, inputs: &mut dyn Inputs, out: &mut Outbox) {
         self.expire(times, out);
-        for _ in 0..self.gate.limits.turn_events {
+        let mut left = self.gate.limits.turn_events;
+        while left > 0 {
             let Some(input) = inputs.next() else { break };
+            left -= 1;
             let conn = match &input {
                 Input::Bytes(conn, _) | Input::Closed(conn) => Some(*conn),
                 Input::Mail(_) => None,
@@ -202,6 +210,9 @@ impl Shard {
                 shard.input(input, times, out);
             });
         }
+        if left == 0 {
+            self.gate.reached.turn_events.add();
+        }
         for _ in 0..self.gate.limits.turn_proofs {
             let Some(conn) = self.logins.pop_front() else {
                 break;
@@ -209,6 +220,9 @@ impl Shard {
             self.guarded(Some(conn), times, out, |shard, out| {
                 shard.login(conn, times, out);
             });
+        }
+        if !self.logins.is_empty() {
+            self.gate.reached.turn_proofs.add();
         }
         let mut over = Vec::new();
         self.guarded(None, times, out, |shard, out| {
@@ -251,6 +265,12 @@ impl Shard {
     #[must_use]
     pub fn turn_bytes(&self) -> usize {
         self.gate.limits.turn_bytes
+    }
+
+    /// How often each bound was reached.
+    #[must_use]
+    pub fn reached(&self) -> &Arc<Reached> {
+        &self.gate.reached
     }
 
     /// The most mail that a shell may take in one turn: half of it, so that a flood from another shard leaves room for
@@ -298,6 +318,9 @@ impl Shard {
     }
 
     fn bytes(&mut self, key: ConnKey, bytes: &[u8], times: Times, out: &mut Outbox) {
+        if bytes.len() >= self.gate.limits.turn_bytes {
+            self.gate.reached.turn_bytes.add();
+        }
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
@@ -409,7 +432,11 @@ impl Shard {
     /// Records what a peer that proved nothing did, as far as such peers may fill the trail.
     pub(super) fn record_unproven(&mut self, event: Event, times: Times, out: &mut Outbox) {
         let per_s = self.gate.limits.unproven_events_s;
-        out.record(event, self.unproven_events.take(per_s, times.now));
+        let rationed = self.unproven_events.take(per_s, times.now);
+        if rationed == Rationed::HoldBack {
+            self.gate.reached.unproven_events_s.add();
+        }
+        out.record(event, rationed);
     }
 
     /// Forgets a connection.
@@ -449,6 +476,7 @@ impl Shard {
             }
             State::Handshake(handshake) => self.fine.insert(key, handshake.deadline),
             State::Leaving { until } if *until <= times.now => {
+                self.gate.reached.linger_ms.add();
                 self.remove(key, out);
                 out.close(key, Close::Now);
             }
@@ -456,13 +484,20 @@ impl Shard {
             State::Open(session) => {
                 let session = *session;
                 let keep_alive = conn.keep_alive_deadline();
+                let open = self.hub.session(session);
+                let expired = open.filter(|open| open.principal.is_expired(times.wall));
                 if keep_alive.is_some_and(|deadline| deadline <= times.now) {
                     self.end_session(session, Cause::KeepAlive, times, out);
-                } else if self
-                    .hub
-                    .session(session)
-                    .is_some_and(|s| s.principal.is_expired(times.wall))
-                {
+                } else if let Some(expired) = expired {
+                    // Its key is still good: so it is the session that has lasted long enough.
+                    if self
+                        .gate
+                        .authn
+                        .recheck(&expired.principal, times.wall)
+                        .is_ok()
+                    {
+                        self.gate.reached.session_s.add();
+                    }
                     self.end_session(session, Cause::Expired, times, out);
                 } else {
                     self.watch(key, session, times);

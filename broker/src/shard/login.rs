@@ -5,7 +5,7 @@ use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, State};
 use crate::gate::{self, Admission, Step};
 use crate::hub::{Cause, Opening, SessionKey, Times};
 use crate::telemetry::reason::RefusalReason;
-use keygate_protocol::mqtt::{self, Version};
+use keygate_protocol::mqtt::{self, DecodeError, Version};
 use keygate_protocol::time::Millis;
 
 pub(crate) use crate::gate::Handshake;
@@ -53,6 +53,9 @@ impl Shard {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(error) => {
+                    if error == DecodeError::PacketTooLarge {
+                        self.gate.reached.pre_auth_bytes.add();
+                    }
                     if let Some(version) = handshake.version() {
                         gate::refuse(version, error.reason_code(), out.to(key));
                     }
@@ -179,13 +182,19 @@ impl Shard {
             proof: proof.as_ref().map(|proof| &proof.as_bytes()[..]),
         };
         if !gate::fits(&connect, &opened, &self.gate.limits) {
-            let error = mqtt::DecodeError::PacketTooLarge;
+            let error = DecodeError::PacketTooLarge;
             out.events.push(source.malformed(error, times));
             gate::refuse(connect.version, error.reason_code(), out.to(key));
             return self.leave(key, times, out);
         }
         let existing = self.take_over(&opening.client_id, connect.clean_start, times, out);
         opened.session_present = existing.is_some();
+        if opened.session_expiry_s_capped.is_some() {
+            self.gate.reached.session_expiry_max_s.add();
+        }
+        if opened.keep_alive_s.is_some() {
+            self.gate.reached.keep_alive_max_s.add();
+        }
         gate::accept(&connect, &opened, &self.gate.limits, out.to(key));
         let session = match existing {
             Some(existing) => {
@@ -269,6 +278,7 @@ impl Shard {
 
     /// More bytes came than a login takes.
     pub(super) fn refuse_flood(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        self.gate.reached.pre_auth_bytes.add();
         let Some(conn) = self.conns.get(key) else {
             return;
         };
@@ -284,6 +294,7 @@ impl Shard {
 
     /// The login took too long.
     pub(super) fn time_out(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        self.gate.reached.handshake_ms.add();
         let Some(conn) = self.conns.get(key) else {
             return;
         };

@@ -124,6 +124,7 @@ impl ShardLoop {
         audit: Audit,
     ) -> io::Result<Self> {
         let scratch = vec![0; shard.turn_bytes()];
+        let postage = Postage::new(peers.len(), Arc::clone(shard.reached()));
         let mut accepting = Vec::new();
         for (index, mut listener) in listeners.into_iter().enumerate() {
             poll.registry().register(
@@ -144,7 +145,7 @@ impl ShardLoop {
             listeners: accepting,
             inbox: inbox.receiver,
             waiting: inbox.waiting,
-            postage: Postage::new(peers.len()),
+            postage,
             peers,
             out: Outbox::default(),
             readable: VecDeque::new(),

@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::{Mail, Moving, ShardId};
+use crate::limits::Reached;
 
 /// What goes from shard to shard: mail, or a connection that moves with its socket.
 #[derive(Debug)]
@@ -18,13 +20,15 @@ pub(crate) enum Parcel<S> {
 pub(crate) struct Postage<S> {
     waiting: Vec<VecDeque<Parcel<S>>>,
     blocked: usize,
+    reached: Arc<Reached>,
 }
 
 impl<S> Postage<S> {
-    pub(crate) fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize, reached: Arc<Reached>) -> Self {
         Self {
             waiting: std::iter::repeat_with(VecDeque::new).take(shards).collect(),
             blocked: 0,
+            reached,
         }
     }
 
@@ -46,6 +50,7 @@ impl<S> Postage<S> {
                 return;
             };
             self.blocked += 1;
+            self.reached.inbox.add();
             waiting.push_back(parcel);
         } else {
             waiting.push_back(parcel);
@@ -84,7 +89,7 @@ mod tests {
     #[test]
     fn a_full_inbox_blocks_and_keeps_the_order() {
         let mut inbox = Vec::new();
-        let mut postage: Postage<()> = Postage::new(2);
+        let mut postage: Postage<()> = Postage::new(2, Arc::default());
         let mut room = 1;
         let mut deliver = |_, parcel| {
             if room == 0 {
@@ -98,6 +103,7 @@ mod tests {
             postage.post(ShardId(1), Parcel::Mail(Mail::Stop), &mut deliver);
         }
         assert!(postage.is_blocked());
+        assert_eq!(postage.reached.inbox.get(), 1, "once a blockade");
         room = 1;
         let mut deliver = |_, parcel| {
             if room == 0 {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{ConnKey, Outbox, Shard, State};
 use crate::gate::{self, Established};
 use crate::hub::{Cause, Rights, SessionKey, Standing, Times};
-use keygate_protocol::mqtt::{self, Sender};
+use keygate_protocol::mqtt::{self, DecodeError, Sender};
 
 impl Shard {
     /// Bytes of an open session: whole packets are handled, the beginning of the next is kept.
@@ -20,6 +20,7 @@ impl Shard {
         };
         if out.pending(key) > self.hub.unread_max() {
             // It asks and does not read the answers: nothing else bounds those.
+            self.gate.reached.queue_bytes.add();
             return self.end_session(session, Cause::Quota, times, out);
         }
         if conn.partial.is_empty() {
@@ -67,6 +68,9 @@ impl Shard {
                 Err(error) => Err(Cause::Malformed(*error)),
             };
             if let Err(cause) = outcome {
+                if matches!(cause, Cause::Malformed(DecodeError::PacketTooLarge)) {
+                    self.gate.reached.packet_bytes.add();
+                }
                 self.record_rule(key, session, &cause, times, out);
                 match cause {
                     // Nobody is left to be told.
@@ -147,6 +151,7 @@ impl Shard {
             return;
         }
         if self.partial_bytes + rest.len() > self.gate.limits.reassembly_bytes {
+            self.gate.reached.reassembly_bytes.add();
             // Whoever sends large packets slowly while memory is short must come back later.
             return self.end(key, Cause::Quota, times, out);
         }

@@ -6,12 +6,13 @@
 
 use super::event::{Event, EventKind};
 use super::trail::{Keep, TrailFile};
+use crate::limits::Reached;
 use keygate_protocol::time::UnixTime;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ struct Counters {
     unreported: AtomicU64,
     lost: AtomicU64,
     write_errors: AtomicU64,
+    /// Where a full ring is counted too, once the broker has said where.
+    reached: OnceLock<Arc<Reached>>,
 }
 
 impl Counters {
@@ -130,6 +133,12 @@ impl Audit {
         (Self { shared }, events, control)
     }
 
+    /// From now on a full ring is counted there too.
+    pub fn count_in(&self, reached: Arc<Reached>) {
+        // Said twice, the first holds: both are the broker's.
+        let _ = self.shared.counts.reached.set(reached);
+    }
+
     /// Records an event, or counts it as lost. Never waits.
     pub fn record(&self, event: Event) {
         let counts = &self.shared.counts;
@@ -139,6 +148,9 @@ impl Audit {
         if !has_place || self.shared.events.try_send(Some(Box::new(event))).is_err() {
             counts.waiting.fetch_sub(1, Ordering::Relaxed);
             counts.lose(1);
+            if let Some(reached) = counts.reached.get() {
+                reached.audit_ring.add();
+            }
         }
     }
 
@@ -357,6 +369,8 @@ mod tests {
     #[test]
     fn a_flood_of_strangers_leaves_room_for_operators() {
         let (audit, recorded) = Audit::in_memory(16);
+        let reached = Arc::new(Reached::default());
+        audit.count_in(Arc::clone(&reached));
         for round in 1..=3 {
             for _ in 0..100 {
                 audit.record(stranger());
@@ -369,6 +383,7 @@ mod tests {
             assert_eq!(events.len(), 16);
             assert_eq!(events[14..], [operator("a"), operator("b")]);
             assert_eq!(audit.counts().lost, round * 87);
+            assert_eq!(reached.audit_ring.get(), round * 87);
         }
     }
 

@@ -259,7 +259,10 @@ fn share_messages_bound_what_waits_and_the_first_loss_is_told() {
             lost.push(dropped);
         }
     }
-    let [full, again] = [true, false].map(|first| Dropped::Full { first });
+    let [full, again] = [true, false].map(|first| Dropped::Full {
+        first,
+        bound: GroupBound::Messages,
+    });
     assert_eq!(lost, [full, again, again]);
     group.connect(key(0), 16);
     let taken: Vec<_> = drain(&mut group).into_iter().map(|(n, _)| n).collect();
@@ -287,7 +290,10 @@ fn share_bytes_bound_what_waits() {
     }
     assert_eq!(group.waiting(), (2, 2 * size));
     let lost = group.offer(offered(2, Qos::AtLeastOnce, None), NOW);
-    assert!(matches!(lost, Offer::Drop(Dropped::Full { first: true })));
+    assert!(matches!(
+        lost,
+        Offer::Drop(Dropped::Full { first: true, .. })
+    ));
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::limits::Reached;
 use crate::log::fold::{Write, fold};
 
 /// What is left of a window, in words.
@@ -141,7 +142,11 @@ fn the_first_window_goes_at_once_and_the_next_at_its_mark() {
 
 #[test]
 fn the_window_has_a_bound_in_operations() {
-    let still = Still::new(|settings| settings.window_ops = 3);
+    let reached = Arc::new(Reached::default());
+    let still = Still::new(|settings| {
+        settings.reached = Arc::clone(&reached);
+        settings.window_ops = 3;
+    });
     still.until(still.log.submit(vec![open(1)]));
     let two = still.log.submit(vec![enqueue(1, 1), enqueue(2, 1)]);
     assert!(still.log.has_room());
@@ -153,11 +158,21 @@ fn the_window_has_a_bound_in_operations() {
     still.clock.advance(2);
     still.until(last);
     assert!(still.log.has_room());
+    assert_eq!(
+        reached.log_window_ops.get(),
+        1,
+        "once, however much came after it"
+    );
+    assert!(reached.log_commit_ms.get() > 0);
 }
 
 #[test]
 fn the_window_has_a_bound_in_bytes() {
-    let still = Still::new(|settings| settings.window_bytes = 10_000);
+    let reached = Arc::new(Reached::default());
+    let still = Still::new(|settings| {
+        settings.reached = Arc::clone(&reached);
+        settings.window_bytes = 10_000;
+    });
     still.until(still.log.submit(vec![open(1)]));
     let large = |number| {
         let message = message("a", &[0; 6_000]);
@@ -173,6 +188,12 @@ fn the_window_has_a_bound_in_bytes() {
     still.clock.advance(2);
     still.until(last);
     assert!(still.log.has_room());
+    assert_eq!(
+        reached.log_window_bytes.get(),
+        1,
+        "once, however much came after it"
+    );
+    assert!(reached.log_commit_ms.get() > 0);
 }
 
 #[test]

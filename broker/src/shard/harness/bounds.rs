@@ -43,6 +43,7 @@ fn handshakes_beyond_the_bound_push_out_the_oldest() {
     assert_eq!(world.counts(), (2, 0));
     assert!(silent[..3].iter().all(|&pipe| world.is_closed(pipe)));
     assert!(silent[3..].iter().all(|&pipe| !world.is_closed(pipe)));
+    assert_eq!(world.hub.reached.handshakes.get(), 3);
     connect_steady(&mut world);
     assert_eq!(world.counts().1, 3);
 }
@@ -56,6 +57,7 @@ fn handshake_ms_ends_a_silent_peer_without_a_word() {
     world.wait(300);
     assert!(world.is_closed(pipe));
     assert_eq!(world.counts(), (0, 0));
+    assert_eq!(world.hub.reached.handshake_ms.get(), 1);
 }
 
 #[test]
@@ -71,6 +73,7 @@ fn pre_auth_bytes_are_all_that_an_unknown_peer_may_send() {
         rules_broken(&world),
         [DecodeError::PacketTooLarge.to_string()]
     );
+    assert_eq!(world.hub.reached.pre_auth_bytes.get(), 1);
 }
 
 #[test]
@@ -79,6 +82,7 @@ fn connections_beyond_the_bound_are_not_accepted() {
     world.open_silent(0);
     world.open_silent(0);
     assert!(!world.can_accept());
+    assert_eq!(world.hub.reached.connections.get(), 1);
 }
 
 #[test]
@@ -94,6 +98,7 @@ fn packet_bytes_bound_what_a_session_may_send() {
         Some(ReasonCode::PacketTooLarge)
     );
     assert!(world.clients[1].is_ready() && world.clients[1].received.is_empty());
+    assert_eq!(world.hub.reached.packet_bytes.get(), 1);
 }
 
 #[test]
@@ -109,6 +114,7 @@ fn reassembly_bytes_bound_what_slow_senders_hold() {
         Some(ReasonCode::QuotaExceeded)
     );
     assert!(world.clients[1].is_ready());
+    assert_eq!(world.hub.reached.reassembly_bytes.get(), 1);
 }
 
 #[test]
@@ -130,6 +136,7 @@ fn receive_max_bounds_what_waits_for_the_log() {
         world.clients[0].acknowledged.is_empty(),
         "nothing was durable, so nothing was acknowledged"
     );
+    assert_eq!(world.hub.reached.receive_max.get(), 1);
 }
 
 #[test]
@@ -153,6 +160,8 @@ fn a_full_queue_ends_the_session_of_the_slow_reader_only() {
     );
     assert_eq!(world.clients[2].received.len(), 8);
     assert_eq!(world.clients[0].acknowledged.len(), 8);
+    assert_eq!(world.hub.reached.queue_messages.get(), 1);
+    assert_eq!(world.hub.reached.inflight_max.get(), 1);
 }
 
 #[test]
@@ -175,6 +184,8 @@ fn queue_bytes_bound_the_same_queue() {
         Some(ReasonCode::QuotaExceeded)
     );
     assert_eq!(world.clients[2].received.len(), 4);
+    assert_eq!(world.hub.reached.queue_bytes.get(), 1);
+    assert_eq!(world.hub.reached.queue_messages.get(), 0);
 }
 
 #[test]
@@ -182,6 +193,7 @@ fn subscriptions_beyond_the_bound_are_refused_one_by_one() {
     let (mut world, _registry) = ready(|limits| limits.subscriptions = 3);
     let codes = world.subscribe(0, &["devices/steady-0/a", "devices/steady-0/b"]);
     assert_eq!(codes, [ReasonCode::GrantedQos1, ReasonCode::QuotaExceeded]);
+    assert_eq!(world.hub.reached.subscriptions.get(), 1);
 }
 
 #[test]
@@ -189,6 +201,7 @@ fn wildcard_subscriptions_have_a_bound_of_their_own() {
     let (mut world, _registry) = ready(|limits| limits.wildcard_subscriptions = 2);
     let codes = world.subscribe(0, &["devices/steady-0/+", "devices/steady-0/b"]);
     assert_eq!(codes, [ReasonCode::QuotaExceeded, ReasonCode::GrantedQos1]);
+    assert_eq!(world.hub.reached.wildcard_subscriptions.get(), 1);
 }
 
 #[test]
@@ -205,6 +218,7 @@ fn topic_levels_bound_names_and_filters() {
     });
     world.settle();
     assert_eq!(world.clients[0].refused, [ReasonCode::TopicNameInvalid]);
+    assert_eq!(world.hub.reached.topic_levels.get(), 2);
 }
 
 #[test]
@@ -251,6 +265,7 @@ fn answers_that_a_client_does_not_read_end_its_session() {
             ..
         }
     )));
+    assert_eq!(world.hub.reached.queue_bytes.get(), 1);
 }
 
 #[test]
@@ -273,6 +288,8 @@ fn qos_0_is_dropped_for_a_reader_whose_write_buffer_is_full_and_for_nobody_else(
         world.clients[1].received.len() < 50,
         "what did not fit was dropped"
     );
+    let lost = 50 - world.clients[1].received.len() as u64;
+    assert_eq!(world.hub.reached.write_bytes.get(), lost);
 }
 
 #[test]
@@ -301,6 +318,7 @@ fn a_retained_snapshot_larger_than_every_buffer_arrives_whole() {
     topics.sort();
     topics.dedup();
     assert_eq!((topics.len(), world.clients[0].received.len()), (40, 40));
+    assert!(world.hub.reached.retained_scan.get() >= 13);
 }
 
 #[test]
@@ -320,4 +338,95 @@ fn turns_with_the_smallest_bounds_still_do_everything() {
             .all(|client| client.received.len() == 1)
     );
     drop(Arc::new(registry));
+    assert!(world.hub.reached.turn_events.get() > 0);
+    assert!(world.hub.reached.inbox.get() <= world.hub.reached.turn_events.get());
+}
+
+#[test]
+fn linger_ms_ends_a_refused_connection_whose_peer_stays() {
+    let (mut world, _registry) = limited(|limits| limits.linger_ms = 1_000);
+    let pipe = world.open_silent(0);
+    world.send_raw(pipe, b"\xc0\x00");
+    world.settle();
+    assert!(!world.is_closed(pipe), "it may read why");
+    assert_eq!(world.hub.reached.linger_ms.get(), 0);
+    world.wait(1_200);
+    assert!(world.is_closed(pipe));
+    assert_eq!(world.hub.reached.linger_ms.get(), 1);
+}
+
+#[test]
+fn turn_bytes_and_turn_proofs_make_others_wait_and_lose_nothing() {
+    let (mut world, _registry) = limited(|limits| {
+        limits.turn_bytes = 1_024;
+        limits.turn_proofs = 1;
+    });
+    connect_steady(&mut world);
+    assert!(world.hub.reached.turn_proofs.get() > 0);
+    assert_eq!(world.hub.reached.turn_bytes.get(), 0);
+    let large = "x".repeat(2_000);
+    world.act(0, |client, out| {
+        client.publish("groups/g/state/steady-0", &large, false, out);
+    });
+    world.settle();
+    assert!(world.hub.reached.turn_bytes.get() > 0);
+    assert!(
+        world.clients[..3]
+            .iter()
+            .all(|client| client.received.len() == 1)
+    );
+}
+
+#[test]
+fn retained_branch_bounds_one_device_and_not_the_next() {
+    let (mut world, _registry) = ready(|limits| limits.retained_branch = 1);
+    world.clients[0].expects_refusal = true;
+    for topic in ["devices/steady-0/a", "devices/steady-0/b"] {
+        world.act(0, |client, out| client.publish(topic, "x", true, out));
+    }
+    world.act(1, |client, out| {
+        client.publish("devices/steady-1/a", "x", true, out)
+    });
+    world.settle();
+    assert_eq!(world.clients[0].refused, [ReasonCode::QuotaExceeded]);
+    assert_eq!(world.clients[1].acknowledged.len(), 1);
+    assert_eq!(world.hub.reached.retained_branch.get(), 1);
+    assert_eq!(world.hub.retained_messages(), 2);
+}
+
+#[test]
+fn queued_bytes_bound_all_queues_of_a_shard_together() {
+    let (mut world, _registry) = ready(|limits| {
+        limits.queued_bytes = 65_536;
+        limits.inflight_max = 1;
+    });
+    world.clients[1].is_slow = true;
+    let large = "x".repeat(30_000);
+    for _ in 0..4 {
+        world.act(0, |client, out| {
+            client.publish("groups/g/state/steady-0", &large, false, out);
+        });
+        world.settle();
+    }
+    assert_eq!(
+        world.clients[1].disconnected,
+        Some(ReasonCode::QuotaExceeded)
+    );
+    assert_eq!(world.clients[2].received.len(), 4);
+    assert_eq!(world.hub.reached.queued_bytes.get(), 1);
+    assert_eq!(world.hub.reached.queue_bytes.get(), 0);
+}
+
+#[test]
+fn sessions_beyond_the_bound_are_refused_after_the_proof() {
+    let (mut world, _registry) = limited(|limits| limits.sessions = 1);
+    for client in 0..3 {
+        world.clients[client].expects_refusal = true;
+        world.connect(client);
+        world.settle();
+    }
+    // At least two of three share one of the two shards.
+    let refused = world.hub.reached.sessions.get();
+    assert!((1..=2).contains(&refused), "{refused}");
+    assert_eq!(world.counts().1 as u64 + refused, 3);
 }

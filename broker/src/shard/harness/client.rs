@@ -151,6 +151,11 @@ impl Client {
                 answer.encode(&mut Wire(out)).unwrap();
                 self.phase = Phase::AwaitConnack;
             }
+            (Packet::Connack(connack), Phase::AwaitConnack)
+                if self.expects_refusal && connack.code.is_error() =>
+            {
+                self.refused.push(connack.code);
+            }
             (Packet::Connack(connack), Phase::AwaitConnack) => {
                 assert_eq!(connack.code, ReasonCode::Success, "{}", self.id);
                 let own = format!("devices/{}/#", self.id);

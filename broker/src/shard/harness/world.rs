@@ -36,6 +36,8 @@ struct Pipe {
     /// The shard and key of the broker's end; none while it moves or when it is closed.
     end: Option<(usize, ConnKey)>,
     client_gone: bool,
+    /// Its peer does not end its half because the broker has ended the other.
+    stays: bool,
     broker_finishing: bool,
     broker_gone: bool,
 }
@@ -82,7 +84,7 @@ impl Broker {
             }),
             out: Outbox::default(),
             inbox: VecDeque::new(),
-            postage: Postage::new(usize::from(setting.shards)),
+            postage: Postage::new(usize::from(setting.shards), Arc::clone(&self.gate.reached)),
             pipes: SecondaryMap::new(),
         };
         let units = (0..setting.shards).map(unit).collect();
@@ -234,6 +236,7 @@ impl<C: Endpoint> World<C> {
         self.pipes.push(Pipe {
             client: self.clients.len() - 1,
             end: Some((unit, key)),
+            stays: true,
             ..Pipe::default()
         });
         pipe
@@ -425,7 +428,7 @@ impl<C: Endpoint> World<C> {
                     key,
                     Some(pipe.to_broker.drain(..count).collect::<Vec<u8>>()),
                 ));
-            } else if waiting == 0 && (pipe.client_gone || pipe.broker_finishing) {
+            } else if waiting == 0 && (pipe.client_gone || (pipe.broker_finishing && !pipe.stays)) {
                 chunks.push_back((key, None));
             }
         }
@@ -462,7 +465,10 @@ impl<C: Endpoint> World<C> {
     }
 
     fn post(&mut self, unit: usize, limit: usize) -> bool {
-        let mut postage = std::mem::replace(&mut self.units[unit].postage, Postage::new(0));
+        let mut postage = std::mem::replace(
+            &mut self.units[unit].postage,
+            Postage::new(0, Arc::default()),
+        );
         let was_blocked = postage.is_blocked();
         postage.retry(|to, parcel| deliver(&mut self.units, limit, to, parcel));
         self.units[unit].postage = postage;
@@ -506,7 +512,10 @@ impl<C: Endpoint> World<C> {
                 }
             }
         }
-        let mut postage = std::mem::replace(&mut self.units[unit].postage, Postage::new(0));
+        let mut postage = std::mem::replace(
+            &mut self.units[unit].postage,
+            Postage::new(0, Arc::default()),
+        );
         for (to, key, moving) in moves {
             let pipe = self.units[unit].pipes.remove(key).unwrap();
             self.pipes[pipe].end = None;
