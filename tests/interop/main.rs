@@ -4,6 +4,7 @@
 //! | module | who |
 //! |---|---|
 //! | `rumqtt` | rumqttc, 3.1.1 and 5 |
+//! | `rumqtt_next` | rumqttc-v5-next with AUTH and re-authentication |
 //! | `paho` | paho-mqtt (Python), 3.1.1 and 5 |
 //! | `mosquitto`, `mosquitto_work` | `mosquitto_sub` and `mosquitto_pub`, 3.1.1 and 5 |
 //! | `work` | paho-mqtt and MQTT.js (Node), 3.1.1 and 5: all that an engine does |
@@ -26,6 +27,7 @@ mod mosquitto_work;
 mod paho;
 mod python;
 mod rumqtt;
+mod rumqtt_next;
 mod work;
 
 use std::process::Child;
