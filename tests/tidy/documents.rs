@@ -48,8 +48,8 @@ fn every_relative_link_leads_somewhere() {
 
 #[test]
 fn every_cargo_command_of_the_documents_exists() {
-    const BUILT_IN: [&str; 9] = [
-        "add", "build", "check", "clippy", "doc", "fmt", "install", "run", "test",
+    const BUILT_IN: [&str; 10] = [
+        "add", "bench", "build", "check", "clippy", "doc", "fmt", "install", "run", "test",
     ];
     let aliases = std::fs::read_to_string(repository().join(".cargo/config.toml")).unwrap();
     let is_alias = |name: &str| {
