@@ -230,6 +230,7 @@ impl Running {
             polls.push((poll, inbox));
         }
         let mut listeners = tcp.into_iter();
+        let mut loops = Vec::new();
         for (id, (poll, inbox)) in polls.into_iter().enumerate() {
             let setup = ShardSetup {
                 id: ShardId(id as u16),
@@ -243,7 +244,13 @@ impl Running {
             let own = own.into_iter().collect();
             let peers = self.shards.clone();
             let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
-            let shard = ShardLoop::new(Shard::new(setup), poll, inbox, peers, own, clock, audit)?;
+            let mut shard =
+                ShardLoop::new(Shard::new(setup), poll, inbox, peers, own, clock, audit)?;
+            // All of them before the first client is let in: what it publishes is for the sessions of every shard.
+            shard.recover();
+            loops.push(shard);
+        }
+        for (id, shard) in loops.into_iter().enumerate() {
             let run = move || {
                 if let Err(error) = shard.run() {
                     tracing::error!(shard = id, %error, "a shard has ended");

@@ -63,6 +63,14 @@ impl Stopwatch {
     }
 }
 
+/// Lets this time pass: for programs that disturb a broker at random moments. A test waits for an event instead.
+pub fn idle(time: Duration) {
+    let end = Deadline::after(time);
+    while let Some(left) = end.left() {
+        std::thread::park_timeout(left);
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the clock of the tests")]
 fn now() -> Instant {
     Instant::now()

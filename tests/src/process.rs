@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use keygate_broker::admin::{Answer, Command as Ask};
 use keygate_protocol::crypto::PublicKey;
@@ -86,15 +87,7 @@ impl Program {
         coap: SocketAddr,
         flags: &[&str],
     ) -> Process {
-        let mut child = Command::new(&self.0)
-            .arg("serve")
-            .args(["--mqtt", &mqtt.to_string(), "--coap", &coap.to_string()])
-            .args(flags)
-            .env("KEYGATE_DATA", data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut child = self.begin(data, mqtt, coap, flags);
         let stdout = child.stdout.take().expect("it is piped");
         let lines = lines(stdout);
         let line = lines
@@ -109,6 +102,7 @@ impl Program {
         };
         Process {
             program: self.clone(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             child,
             doors: Doors {
                 mqtt: ready.mqtt,
@@ -118,6 +112,20 @@ impl Program {
                 data: data.into(),
             },
         }
+    }
+}
+
+impl Program {
+    fn begin(&self, data: &Path, mqtt: SocketAddr, coap: SocketAddr, flags: &[&str]) -> Child {
+        Command::new(&self.0)
+            .arg("serve")
+            .args(["--mqtt", &mqtt.to_string(), "--coap", &coap.to_string()])
+            .args(flags)
+            .env("KEYGATE_DATA", data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts")
     }
 }
 
@@ -144,6 +152,7 @@ pub fn public_key(digits: &str) -> PublicKey {
 #[derive(Debug)]
 pub struct Process {
     program: Program,
+    flags: Vec<String>,
     child: Child,
     doors: Doors,
 }
@@ -159,6 +168,18 @@ impl Process {
         self.child.wait().expect("it ends");
     }
 
+    /// Ends it in an orderly way (SIGTERM).
+    ///
+    /// # Panics
+    /// When it does not end well.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "the broker ended with {status}");
+    }
+
     /// Kills it and starts it again on the same directory and the same ports.
     ///
     /// # Panics
@@ -166,10 +187,37 @@ impl Process {
     #[track_caller]
     pub fn kill_and_restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Starts it again after its end, on the same directory and the same ports.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let doors = &self.doors;
         let again = self
             .program
-            .serve_on(&self.doors.data, self.doors.mqtt, self.doors.coap, &[]);
+            .serve_on(&doors.data, doors.mqtt, doors.coap, &flags);
         *self = again;
+    }
+
+    /// Begins to start it again after its end, and kills it after this time, wherever it is by then.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn start_and_kill(&mut self, after: Duration) {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let doors = &self.doors;
+        let mut child = self
+            .program
+            .begin(&doors.data, doors.mqtt, doors.coap, &flags);
+        crate::clock::idle(after);
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
     }
 
     /// Resident memory in bytes.

@@ -67,6 +67,14 @@ impl Wire {
         Self::over(stream)
     }
 
+    /// Connects to a broker that may be down.
+    ///
+    /// # Errors
+    /// When nobody accepts.
+    pub fn try_open(to: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&to, PATIENCE).map(Self::over)
+    }
+
     /// Connects from this address of the machine.
     ///
     /// # Panics

@@ -24,13 +24,8 @@ pub(super) fn publish(
     if let Some(packet_id) = publish.packet_id {
         if publish.qos == Qos::ExactlyOnce && session.hub.has_received(session.key, packet_id) {
             // It came again because the client has not heard of our answer (MQTT 5 §4.3.3).
-            answer(
-                session,
-                LogNumber::default(),
-                publish,
-                ReasonCode::Success,
-                out,
-            );
+            let number = session.hub.under_way();
+            answer(session, number, publish, ReasonCode::Success, out);
             return Ok(());
         }
         check_quota(session)?;

@@ -21,7 +21,9 @@ pub(super) fn subscribe(
     for wanted in subscribe.subscriptions {
         codes.push(one(session, &wanted, subscribe.subscription_id, out));
     }
-    reply::suback(version, subscribe.packet_id, &codes, out.to(session.conn));
+    let mut answer = Vec::new();
+    reply::suback(version, subscribe.packet_id, &codes, &mut answer);
+    session.hub.reply(session.key, answer, out);
     Ok(())
 }
 
@@ -111,6 +113,8 @@ pub(super) fn unsubscribe(
             ReasonCode::NoSubscriptionExisted
         });
     }
-    reply::unsuback(version, unsubscribe.packet_id, &codes, out.to(session.conn));
+    let mut answer = Vec::new();
+    reply::unsuback(version, unsubscribe.packet_id, &codes, &mut answer);
+    session.hub.reply(session.key, answer, out);
     Ok(())
 }

@@ -18,6 +18,12 @@ pub(super) enum Pending {
         kind: AckKind,
         code: ReasonCode,
     },
+    /// SUBACK or UNSUBACK, written already, for the connection that asked.
+    Reply {
+        session: SessionKey,
+        conn: ConnKey,
+        packet: Box<[u8]>,
+    },
     /// A QoS 2 message: nobody hears it before it is sure that it will not come again as a new one.
     Deliver(Box<[Delivery]>),
     /// A message of a share group, once it is sure whose it is.
@@ -62,6 +68,37 @@ impl Hub {
         self.wait(number, pending);
     }
 
+    /// What an earlier connection of this shard's sessions still waits for: an answer that repeats one of those must not
+    /// be given before it. Default if nothing is waited for.
+    pub(crate) fn under_way(&self) -> LogNumber {
+        self.pending
+            .back()
+            .map_or_else(LogNumber::default, |(number, _)| *number)
+    }
+
+    /// Answers a client that changed its subscriptions, once what it changed is durable: after a crash nothing would
+    /// tell it that a subscription is not there.
+    pub(crate) fn reply(&mut self, key: SessionKey, packet: Vec<u8>, out: &mut Outbox) {
+        let Some(session) = self.sessions.get(key) else {
+            return;
+        };
+        let Some(conn) = session.conn() else { return };
+        let number = match session.stored {
+            Some(_) => self.commit(),
+            None => LogNumber::default(),
+        };
+        if number <= self.shared.log.durable() {
+            out.to(conn).extend_from_slice(&packet);
+            return;
+        }
+        let pending = Pending::Reply {
+            session: key,
+            conn,
+            packet: packet.into(),
+        };
+        self.wait(number, pending);
+    }
+
     /// Does this once the log is durable so far.
     pub(super) fn wait(&mut self, number: LogNumber, pending: Pending) {
         self.held_back += usize::from(matches!(pending, Pending::Deliver(_)));
@@ -88,6 +125,16 @@ impl Hub {
                     kind,
                     code,
                 } => self.send_ack(session, conn, (kind, packet_id, code), out),
+                Pending::Reply {
+                    session,
+                    conn,
+                    packet,
+                } => {
+                    let session = self.sessions.get(session);
+                    if session.and_then(Session::conn) == Some(conn) {
+                        out.to(conn).extend_from_slice(&packet);
+                    }
+                }
                 Pending::Deliver(deliveries) => {
                     self.held_back -= 1;
                     self.dispatch(deliveries.into(), times, out);
@@ -219,7 +266,8 @@ impl Hub {
                 self.ops.push(Op::Received { session, packet_id });
                 self.commit()
             }
-            _ => LogNumber::default(),
+            // It may be released already and not durably so.
+            _ => self.under_way(),
         };
         self.answer(number, key, (AckKind::Pubcomp, packet_id, code), out);
     }
@@ -237,15 +285,18 @@ impl Hub {
         let Some(session) = self.sessions.get(key) else {
             return;
         };
-        let (Some(flow), Some(conn)) = (&session.flow, session.conn()) else {
+        let Some(flow) = &session.flow else {
             return;
         };
-        let version = session.version;
-        for packet_id in flow.released() {
-            let ack = Ack::new(packet_id, ReasonCode::Success);
-            wire::put(out.to(conn), |wire| {
-                ack.encode(AckKind::Pubrel, version, wire)
-            });
+        if session.conn().is_none() {
+            return;
+        }
+        let released: Vec<PacketId> = flow.released().collect();
+        // PUBREC may have come just before the connection ended, and not be durable yet.
+        let number = self.under_way();
+        for packet_id in released {
+            let pubrel = (AckKind::Pubrel, packet_id, ReasonCode::Success);
+            self.answer(number, key, pubrel, out);
         }
     }
 

@@ -83,7 +83,7 @@ impl Unclaimed {
 
 impl Hub {
     /// Takes what lives on this shard out of what the store has kept. Once, before anybody is let in.
-    pub(super) fn recover(&mut self, times: Times, out: &mut Outbox) {
+    pub(crate) fn recover(&mut self, times: Times, out: &mut Outbox) {
         if std::mem::replace(&mut self.recovered, true) {
             return;
         }

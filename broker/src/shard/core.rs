@@ -273,6 +273,12 @@ impl Shard {
         &self.gate.reached
     }
 
+    /// Takes the sessions that live here out of what the store has kept. Where several shards run side by side, all of
+    /// them do this before the first of them reads: a publisher reaches only the subscriptions that are there.
+    pub fn recover(&mut self, times: Times, out: &mut Outbox) {
+        self.hub.recover(times, out);
+    }
+
     /// The most mail that a shell may take in one turn: half of it, so that a flood from another shard leaves room for
     /// this one's own connections.
     #[must_use]

@@ -157,6 +157,15 @@ impl ShardLoop {
         })
     }
 
+    /// Takes the sessions that live here out of what the store has kept. Before any shard runs.
+    pub fn recover(&mut self) {
+        let times = Times {
+            now: self.clock.now(),
+            wall: self.clock.wall(),
+        };
+        self.shard.recover(times, &mut self.out);
+    }
+
     /// Runs until the shard was told to stop and every connection has ended.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
