@@ -54,6 +54,12 @@ impl Hub {
             wire::put(out.to(link.conn), |wire| ack.encode(kind, version, wire));
             return;
         }
+        if link.pending_acks > usize::from(self.shared.limits.receive_max).saturating_mul(2) {
+            // It asks, and asks again, without waiting for answers that the disk holds up.
+            self.shared.reached.receive_max.add();
+            self.over.push((key, Cause::Quota));
+            return;
+        }
         link.pending_acks += 1;
         if kind == AckKind::Puback {
             link.unacknowledged += 1;
@@ -159,9 +165,9 @@ impl Hub {
         let Some(link) = session.link_mut().filter(|link| link.conn == conn) else {
             return;
         };
-        link.pending_acks -= 1;
+        link.pending_acks = link.pending_acks.saturating_sub(1);
         if kind == AckKind::Puback {
-            link.unacknowledged -= 1;
+            link.unacknowledged = link.unacknowledged.saturating_sub(1);
         }
         let ack = Ack::new(packet_id, code);
         wire::put(out.to(conn), |wire| ack.encode(kind, version, wire));
@@ -172,10 +178,13 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else {
             return Ok(());
         };
+        let before = session.bytes();
         let Some(flow) = session.flow.as_mut() else {
             return Ok(());
         };
-        match flow.puback(packet_id) {
+        let known = flow.puback(packet_id);
+        self.account(key, before);
+        match known {
             Acknowledged::Done(done) => self.arrived(key, done),
             Acknowledged::Wrong => return Err(Cause::Protocol(ReasonCode::ProtocolError)),
             Acknowledged::Released { .. } | Acknowledged::Unknown => {}
@@ -194,10 +203,12 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else {
             return Ok(());
         };
+        let before = session.bytes();
         let known = match session.flow.as_mut() {
             Some(flow) => flow.pubrec(packet_id, refused),
             None => Acknowledged::Unknown,
         };
+        self.account(key, before);
         let (number, code) = match known {
             Acknowledged::Done(done) => {
                 self.arrived(key, done);
@@ -227,10 +238,13 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else {
             return Ok(());
         };
+        let before = session.bytes();
         let Some(flow) = session.flow.as_mut() else {
             return Ok(());
         };
-        match flow.pubcomp(packet_id) {
+        let known = flow.pubcomp(packet_id);
+        self.account(key, before);
+        match known {
             Acknowledged::Done(done) => self.arrived(key, done),
             Acknowledged::Wrong => return Err(Cause::Protocol(ReasonCode::ProtocolError)),
             Acknowledged::Released { .. } | Acknowledged::Unknown => {}

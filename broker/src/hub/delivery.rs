@@ -38,6 +38,8 @@ enum Verdict {
     Deliver,
     /// It has no right to this one.
     NotThis,
+    /// Not on this connection: its time is over.
+    Later,
     /// It gets nothing now: it has ended, or lost its standing.
     Nothing,
 }
@@ -94,15 +96,41 @@ impl Hub {
     pub(super) fn deliver_one(
         &mut self,
         key: SessionKey,
-        mut queued: Queued,
+        queued: Queued,
         times: Times,
         out: &mut Outbox,
     ) {
-        match self.judge(key, queued.message.topic(), times) {
-            Verdict::Deliver => {}
+        let may_send = match self.judge(key, queued.message.topic(), times) {
+            Verdict::Deliver => true,
+            // Its connection is about to end; what must survive waits for the next.
+            Verdict::Later if queued.number.is_some() && queued.origin.is_none() => false,
+            Verdict::Later => return self.refuse(key, queued),
             Verdict::NotThis => return self.discard(key, queued),
             Verdict::Nothing => return self.refuse(key, queued),
-        }
+        };
+        let before = self.bytes_of(key);
+        self.deliver_or_queue(key, queued, may_send, times, out);
+        self.account(key, before);
+    }
+
+    /// Bytes that a session's flow holds.
+    pub(super) fn bytes_of(&self, key: SessionKey) -> usize {
+        self.sessions.get(key).map_or(0, Session::bytes)
+    }
+
+    /// A session's flow held this many bytes before it changed: the shard's sum changes with it.
+    pub(super) fn account(&mut self, key: SessionKey, before: usize) {
+        self.queued_bytes = (self.queued_bytes + self.bytes_of(key)).saturating_sub(before);
+    }
+
+    fn deliver_or_queue(
+        &mut self,
+        key: SessionKey,
+        mut queued: Queued,
+        may_send: bool,
+        times: Times,
+        out: &mut Outbox,
+    ) {
         let limits = &self.shared.limits;
         let shard_full = self.queued_bytes + queued.size() > limits.queued_bytes;
         let Some(session) = self.sessions.get_mut(key) else {
@@ -121,12 +149,13 @@ impl Hub {
             return;
         }
         let window = session.link().map_or(0, |link| link.window);
-        let is_clear = !write_full
+        let is_clear = may_send
+            && !write_full
             && window > 0
             && session
                 .flow
                 .as_ref()
-                .is_none_or(|flow| flow.is_clear(window));
+                .is_none_or(|flow| flow.is_clear(window, limits.queue_bytes));
         let waiting = match is_clear {
             true => send(session, queued, &self.shared, times, out),
             false => Sent::NotYet(Box::new(queued)),
@@ -144,13 +173,9 @@ impl Hub {
                         bound: QueueBound::Shard,
                     }),
                     false => {
-                        let size = queued.size();
-                        let pushed =
-                            session
-                                .flow()
-                                .push(*queued, limits.queue_messages, limits.queue_bytes);
-                        self.queued_bytes += if pushed.is_ok() { size } else { 0 };
-                        pushed
+                        session
+                            .flow()
+                            .push(*queued, limits.queue_messages, limits.queue_bytes)
                     }
                 };
                 match fits {
@@ -217,7 +242,7 @@ impl Hub {
             return Verdict::Nothing;
         };
         if session.principal.is_expired(times.wall) {
-            return Verdict::Nothing;
+            return Verdict::Later;
         }
         if session.principal.revision != self.shared.rights.revision() {
             return match self.refresh(key, times) && self.still_wants(key, topic) {
@@ -281,19 +306,23 @@ impl Hub {
         if session.principal.is_expired(times.wall) {
             return;
         }
-        let mut again = false;
+        let before = self.bytes_of(key);
+        let mut follows = false;
         while !self.write_full(conn, out) {
             let Some(session) = self.sessions.get_mut(key) else {
                 return;
             };
             let window = session.link().map_or(0, |link| link.window);
-            let Some(queued) = session.flow.as_mut().and_then(|flow| flow.pop(window)) else {
-                again = self.step_snapshot(key, times, out);
+            let bytes_max = self.shared.limits.queue_bytes;
+            let flow = session.flow.as_mut();
+            let Some(queued) = flow.and_then(|flow| flow.pop(window, bytes_max)) else {
+                follows = true;
                 break;
             };
-            self.queued_bytes -= queued.size();
             self.send_queued(key, queued, times, out);
         }
+        self.account(key, before);
+        let again = follows && self.step_snapshot(key, times, out);
         if self.write_full(conn, out) {
             self.congest(key);
         } else if again {

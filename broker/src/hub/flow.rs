@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     inflight: VecDeque<InFlight>,
     queue: VecDeque<Queued>,
     queue_bytes: usize,
+    /// Bytes of what is at the client and kept to be sent again.
+    inflight_bytes: usize,
     /// Identifiers in use, sorted: of what is in flight, and of what was and waits to be sent again.
     ids: Vec<PacketId>,
     /// QoS 2 publishes of the client that it has not released, sorted.
@@ -187,10 +189,24 @@ impl Queued {
     }
 }
 
+impl InFlight {
+    /// Bytes that it keeps in memory.
+    fn bytes(&self) -> usize {
+        self.message
+            .as_ref()
+            .map_or(0, |again| again.message.size())
+    }
+}
+
 impl Flow {
     /// Whether a message may go out now without overtaking another.
-    pub(crate) fn is_clear(&self, window: u16) -> bool {
-        self.queue.is_empty() && self.inflight.len() < usize::from(window)
+    pub(crate) fn is_clear(&self, window: u16, bytes_max: usize) -> bool {
+        self.queue.is_empty() && self.has_window(window, bytes_max)
+    }
+
+    /// Whether the client may be sent more: its window has room, and what is kept for it is not too much.
+    fn has_window(&self, window: u16, bytes_max: usize) -> bool {
+        self.inflight.len() < usize::from(window) && self.inflight_bytes < bytes_max
     }
 
     /// Whether a message would be the first that waits, and only because so many are at the client.
@@ -221,8 +237,8 @@ impl Flow {
     }
 
     /// Takes the next message that waits, if the window has room and its identifier is free.
-    pub(crate) fn pop(&mut self, window: u16) -> Option<Queued> {
-        if self.inflight.len() >= usize::from(window) {
+    pub(crate) fn pop(&mut self, window: u16, bytes_max: usize) -> Option<Queued> {
+        if !self.has_window(window, bytes_max) {
             return None;
         }
         let next = self.queue.front()?;
@@ -263,6 +279,9 @@ impl Flow {
     pub(crate) fn sent(&mut self, id: PacketId, queued: Queued, resumable: bool) {
         if let Err(at) = self.ids.binary_search(&id) {
             self.ids.insert(at, id);
+        }
+        if resumable {
+            self.inflight_bytes += queued.size();
         }
         self.inflight.push_back(InFlight {
             packet_id: id,
@@ -315,7 +334,8 @@ impl Flow {
             Some(inflight) if inflight.qos != Qos::ExactlyOnce => Acknowledged::Wrong,
             Some(inflight) => {
                 inflight.released = true;
-                inflight.message = None;
+                let again = inflight.message.take();
+                self.inflight_bytes -= again.map_or(0, |again| again.message.size());
                 Acknowledged::Released {
                     number: inflight.number,
                 }
@@ -343,7 +363,10 @@ impl Flow {
             self.ids.remove(at);
         }
         match self.inflight.remove(at) {
-            Some(done) => Acknowledged::Done(done),
+            Some(done) => {
+                self.inflight_bytes -= done.bytes();
+                Acknowledged::Done(done)
+            }
             None => Acknowledged::Unknown,
         }
     }
@@ -357,6 +380,7 @@ impl Flow {
                 kept.push_front(inflight);
                 continue;
             };
+            self.inflight_bytes -= again.message.size();
             let queued = Queued {
                 message: again.message,
                 ids: again.ids,
@@ -407,6 +431,7 @@ impl Flow {
                 ids.remove(at);
             }
         };
+        let inflight_bytes = &mut self.inflight_bytes;
         self.inflight.retain(|inflight| {
             let Some(origin) = &inflight.origin else {
                 return true;
@@ -416,6 +441,7 @@ impl Flow {
                 return true;
             }
             free(inflight.packet_id);
+            *inflight_bytes -= inflight.bytes();
             taken.push(Returned {
                 origin: **origin,
                 qos: inflight.qos,
@@ -476,9 +502,9 @@ impl Flow {
         inflight.chain(self.queue.iter().filter_map(|queued| queued.number))
     }
 
-    /// Bytes that wait.
-    pub(crate) fn queue_bytes(&self) -> usize {
-        self.queue_bytes
+    /// Bytes that wait, or are kept to be sent again.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue_bytes + self.inflight_bytes
     }
 
     /// A QoS 2 publish came under this identifier. False if it is here already and not released: it came again.

@@ -1,13 +1,13 @@
 //! A share group: the subscribers of one `$share/NAME/FILTER`, each message for exactly one of them (MQTT 5 §4.8.2).
 //!
-//! One shard owns the group: its *home*, by the keyed hash of the whole filter. Publishers mail the home what matches,
+//! One shard owns the group: its *home*, the shard of its first member. Publishers mail the home what matches,
 //! the home mails a message to the shard of the member that shall have it, and that shard mails back what became of it.
 //! The group itself sends and stores nothing; whoever owns it carries out what it says:
 //!
 //! | the home hears | calls | then |
 //! |---|---|---|
 //! | a message for the group | [`offer`](Group::offer) | does what the answer says |
-//! | SUBSCRIBE, UNSUBSCRIBE or the session's end | [`join`](Group::join), [`leave`](Group::leave) | [`next`](Group::next) until `None`; drops an [empty](Group::is_empty) group ([`close`](Group::close)) |
+//! | SUBSCRIBE, UNSUBSCRIBE or the session's end | [`join`](Group::join), [`leave`](Group::leave) | [`next`](Group::next) until `None`; drops the group when the registry says that nobody is left ([`close`](Group::close)) |
 //! | a member's connection came or went | [`connect`](Group::connect), [`disconnect`](Group::disconnect) | [`next`](Group::next) until `None` |
 //! | PUBACK, PUBCOMP, or an error in either place | [`settled`](Group::settled) | [`next`](Group::next) until `None` |
 //! | a message that the member has no use for | [`returned`](Group::returned) | [`next`](Group::next) until `None` |

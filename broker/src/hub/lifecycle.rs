@@ -3,11 +3,14 @@ use std::sync::Arc;
 
 use super::cause::WillFate;
 use super::session::{Opening, Presence, Will};
-use super::{Cause, Hub, Publication, Session, SessionKey, Times};
+use super::{Cause, Hub, Publication, Session, SessionKey, Standing, Times};
 use crate::authn::Principal;
 use crate::log::{Op, StoredId, StoredSession, StoredWill};
 use crate::shard::Outbox;
 use keygate_protocol::time::Millis;
+
+/// A session without a connection is looked at this often at the least: within what the wheel holds.
+const WATCH_MS: u64 = 500_000;
 
 /// Session Expiry Interval that means "never" (MQTT 5 §3.1.2.11.2).
 pub(super) const EXPIRY_NEVER: u32 = u32::MAX;
@@ -45,6 +48,8 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        // What the last connection was to end for does not end this one.
+        self.over.retain(|(over, _)| *over != key);
         session.version = opening.version;
         session.presence = Presence::Connected(opening.link);
         session.expiry_s = opening.expiry_s;
@@ -80,6 +85,9 @@ impl Hub {
             return true;
         };
         if session.link().is_none() && !cause.ends_session() {
+            if cause.will_fate() == WillFate::Discarded && session.will.take().is_some() {
+                self.ops.extend(session.stored.map(Op::WillDone));
+            }
             return false;
         }
         if let Some(expiry_s) = cause.new_expiry_s() {
@@ -117,7 +125,7 @@ impl Hub {
         if delay_s == Some(0) {
             self.publish_will(key, times, out);
         }
-        self.watch_absent(key);
+        self.watch_absent(key, times.now);
         false
     }
 
@@ -166,7 +174,7 @@ impl Hub {
         let Some(flow) = session.flow.take() else {
             return;
         };
-        self.queued_bytes -= flow.queue_bytes();
+        self.queued_bytes -= flow.bytes();
         self.ops.extend(flow.rows().map(Op::Dequeue));
     }
 
@@ -176,9 +184,9 @@ impl Hub {
         let Some(flow) = self.sessions.get_mut(key).and_then(|s| s.flow.as_mut()) else {
             return;
         };
-        self.queued_bytes -= flow.queue_bytes();
+        self.queued_bytes -= flow.bytes();
         flow.rewind();
-        self.queued_bytes += flow.queue_bytes();
+        self.queued_bytes += flow.bytes();
     }
 
     fn publish_will(&mut self, key: SessionKey, times: Times, out: &mut Outbox) {
@@ -187,7 +195,12 @@ impl Hub {
         };
         let will = session.will.take();
         self.ops.extend(session.stored.map(Op::WillDone));
-        if let Some(will) = will {
+        // Word of a suspension may be under way.
+        let silenced = match self.shared.rights.standing(&session.principal, times.wall) {
+            Standing::Over(cause) => cause.will_fate() == WillFate::Discarded,
+            Standing::Unchanged | Standing::Changed(_) => false,
+        };
+        if let Some(will) = will.filter(|_| !silenced) {
             self.send_will(*will, times, out);
         }
     }
@@ -218,9 +231,14 @@ impl Hub {
     }
 
     fn check_absent(&mut self, key: SessionKey, times: Times, out: &mut Outbox) {
-        let Some(session) = self.sessions.get(key) else {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        if session.watched.is_some_and(|watched| watched > times.now) {
+            // An earlier entry than the one that counts.
+            return;
+        }
+        session.watched = None;
         let Presence::Absent { ends, will_at } = session.presence else {
             return;
         };
@@ -230,18 +248,25 @@ impl Hub {
         if session.will.is_some() && will_at <= times.now {
             self.publish_will(key, times, out);
         }
-        self.watch_absent(key);
+        self.watch_absent(key, times.now);
     }
 
-    pub(super) fn watch_absent(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get(key) else {
+    /// Puts a session without a connection into the wheel, unless it comes out early enough as it is.
+    pub(super) fn watch_absent(&mut self, key: SessionKey, now: Millis) {
+        let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
         let Presence::Absent { ends, will_at } = session.presence else {
             return;
         };
         let will_at = session.will.is_some().then_some(will_at);
-        if let Some(deadline) = [ends, will_at].into_iter().flatten().min() {
+        let deadline = [ends, will_at].into_iter().flatten().min();
+        // No later than the wheel reaches, so that nothing comes out before its time.
+        let deadline = deadline.map(|at| at.min(now.plus(WATCH_MS)));
+        if let Some(deadline) = deadline
+            && session.watched.is_none_or(|watched| deadline < watched)
+        {
+            session.watched = Some(deadline);
             self.absent.insert(key, deadline);
         }
     }

@@ -123,7 +123,7 @@ impl Hub {
         if stored.expiry_s == 0 {
             return self.close(key, &Cause::ConnectionLost, times, out);
         }
-        self.watch_absent(key);
+        self.watch_absent(key, times.now);
     }
 
     fn session_of_store(
@@ -164,6 +164,7 @@ impl Hub {
             expiry_s: stored.expiry_s,
             stored: Some(stored.id),
             partial: false,
+            watched: None,
             lost: 0,
             last_packet_id: 0,
             reauthentication: None,
@@ -240,7 +241,7 @@ impl Hub {
                 packet_id: None,
             });
         }
-        self.queued_bytes += session.queue_bytes();
+        self.queued_bytes += session.bytes();
         session.rest();
     }
 }

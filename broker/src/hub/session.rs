@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) stored: Option<StoredId>,
     /// Whether some subscription lets through only a part of what its filter matches.
     pub(super) partial: bool,
+    /// When it comes out of the wheel of absent sessions, if it is in there.
+    pub(super) watched: Option<Millis>,
     /// Messages that a full queue has cost it.
     pub(crate) lost: u32,
     pub(super) last_packet_id: u16,
@@ -65,7 +67,7 @@ pub(crate) struct Link {
     /// The client's QoS 1 publishes that wait for their acknowledgement.
     pub(crate) unacknowledged: u16,
     /// Acknowledgements that wait for the log, of whatever kind.
-    pub(super) pending_acks: u16,
+    pub(super) pending_acks: usize,
     /// Whether the hub waits for the write buffer to come down.
     pub(super) congested: bool,
     /// Topic aliases in both directions; none while nobody uses any.
@@ -178,6 +180,7 @@ impl Session {
             expiry_s: opening.expiry_s,
             stored,
             partial: false,
+            watched: None,
             lost: 0,
             last_packet_id: 0,
             reauthentication: None,
@@ -235,9 +238,9 @@ impl Session {
         self.flow.get_or_insert_default()
     }
 
-    /// Bytes that wait for the client.
-    pub(super) fn queue_bytes(&self) -> usize {
-        self.flow.as_ref().map_or(0, |flow| flow.queue_bytes())
+    /// Bytes that wait for the client, or are kept to be sent again.
+    pub(super) fn bytes(&self) -> usize {
+        self.flow.as_ref().map_or(0, |flow| flow.bytes())
     }
 
     /// Gives the memory of an idle flow back.

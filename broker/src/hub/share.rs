@@ -17,6 +17,9 @@ use crate::shard::{Mail, Outbox};
 use keygate_protocol::mqtt::Qos;
 use keygate_protocol::topic::TopicFilter;
 
+/// Messages that wait for the mail of a group's first member. It is under way already, so there are few.
+const EARLY_MESSAGES: usize = 256;
+
 /// A share group in the registry of all of them.
 #[derive(Debug)]
 pub(super) struct Registered {
@@ -235,9 +238,9 @@ impl Hub {
         let Some(flow) = session.flow.as_mut() else {
             return;
         };
-        let before = flow.queue_bytes();
+        let before = flow.bytes();
         let taken = flow.take_handed(ends);
-        self.queued_bytes -= before - flow.queue_bytes();
+        self.queued_bytes -= before - flow.bytes();
         for item in taken {
             match item.settled {
                 true => self.settle_row(key, &item.origin),
@@ -278,9 +281,9 @@ impl Hub {
         let Some(flow) = session.flow.as_mut() else {
             return;
         };
-        let before = flow.queue_bytes();
+        let before = flow.bytes();
         let taken = flow.take_unsent(group);
-        self.queued_bytes -= before - flow.queue_bytes();
+        self.queued_bytes -= before - flow.bytes();
         for item in taken {
             self.return_item(key, &item.origin, item.qos, stored);
         }
@@ -460,7 +463,14 @@ impl Hub {
             stored: queued.number.is_some(),
             message: queued.message,
         };
-        if home.group.is_empty() && home.early.len() < self.shared.limits.share_messages {
+        let early: usize = match home.group.is_empty() {
+            true => home.early.iter().map(|early| early.message.size()).sum(),
+            false => 0,
+        };
+        if home.group.is_empty()
+            && home.early.len() < EARLY_MESSAGES
+            && early < self.shared.limits.share_bytes
+        {
             // Somebody is on the way, or the group would not be in the trie.
             home.early.push_back(offered);
             return;

@@ -12,7 +12,8 @@ use crate::log::{Log, Op, QueueNumber, Recovered, StoredId};
 
 /// What the engines of all shards share: routes, retained messages, the log, the numbers of what is stored.
 ///
-/// Lock order: retained messages, then routes. Nothing is delivered under either.
+/// Lock order: retained messages, the registry of share groups, what is unclaimed, routes. Nothing is delivered under
+/// any of them.
 pub struct HubShared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) log: Arc<dyn Log>,

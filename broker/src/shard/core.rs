@@ -73,6 +73,8 @@ pub struct Shard {
     pub(super) unproven_count: usize,
     /// Unproven connections with bytes to look at.
     pub(super) logins: VecDeque<ConnKey>,
+    /// Sessions with whole packets that wait until the log has room.
+    pub(super) held: VecDeque<(ConnKey, SessionKey)>,
     /// Bytes held for packets of which only a part has come.
     pub(super) partial_bytes: usize,
     fine: Wheel<ConnKey>,
@@ -105,6 +107,7 @@ impl Shard {
             unproven: VecDeque::new(),
             unproven_count: 0,
             logins: VecDeque::new(),
+            held: VecDeque::new(),
             partial_bytes: 0,
             fine: Wheel::new(FINE_SLOTS, FINE_TICK_MS, now),
             coarse: Wheel::new(COARSE_SLOTS, COARSE_TICK_MS, now),
@@ -198,6 +201,7 @@ impl Shard {
     /// One turn: deadlines, inputs, logins, what the hub has to finish.
     pub fn turn(&mut self, times: Times, inputs: &mut dyn Inputs, out: &mut Outbox) {
         self.expire(times, out);
+        self.go_on(times, out);
         let mut left = self.gate.limits.turn_events;
         while left > 0 {
             let Some(input) = inputs.next() else { break };
@@ -246,7 +250,8 @@ impl Shard {
     /// Whether a turn without input would find something to do now.
     #[must_use]
     pub fn has_work(&self, out: &Outbox) -> bool {
-        !self.logins.is_empty() || self.hub.has_work(out)
+        let goes_on = !self.held.is_empty() && self.hub.has_room();
+        goes_on || !self.logins.is_empty() || self.hub.has_work(out)
     }
 
     /// Whether publishers may be read: not while more waits for the disk than may.
@@ -258,7 +263,7 @@ impl Shard {
     /// Whether something waits for the log: the shell has itself woken when more is durable.
     #[must_use]
     pub fn awaits_log(&self) -> bool {
-        self.hub.awaits_log()
+        self.hub.awaits_log() || !self.held.is_empty()
     }
 
     /// The most that a shell may hand over of one connection in one turn.
@@ -287,7 +292,7 @@ impl Shard {
     }
 
     /// The panic rule: a mistake of ours ends the connection whose event met it, is recorded, and harms no other.
-    fn guarded(
+    pub(super) fn guarded(
         &mut self,
         conn: Option<ConnKey>,
         times: Times,
@@ -492,7 +497,14 @@ impl Shard {
                 let keep_alive = conn.keep_alive_deadline();
                 let open = self.hub.session(session);
                 let expired = open.filter(|open| open.principal.is_expired(times.wall));
-                if keep_alive.is_some_and(|deadline| deadline <= times.now) {
+                if keep_alive.is_some_and(|deadline| deadline <= times.now) && !self.hub.has_room()
+                {
+                    // What it says may lie unread while the disk is behind: it gets another period.
+                    if let Some(conn) = self.conns.get_mut(key) {
+                        conn.heard(times.now);
+                    }
+                    self.watch(key, session, times);
+                } else if keep_alive.is_some_and(|deadline| deadline <= times.now) {
                     self.end_session(session, Cause::KeepAlive, times, out);
                 } else if let Some(expired) = expired {
                     // Its key is still good: so it is the session that has lasted long enough.

@@ -2,8 +2,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, State};
+use crate::authn::Owner;
 use crate::gate::{self, Admission, Step};
-use crate::hub::{Cause, Opening, SessionKey, Times};
+use crate::hub::{Cause, Opening, Session, SessionKey, Times};
 use crate::telemetry::reason::RefusalReason;
 use keygate_protocol::mqtt::{self, DecodeError, Version};
 use keygate_protocol::time::Millis;
@@ -187,7 +188,9 @@ impl Shard {
             gate::refuse(connect.version, error.reason_code(), out.to(key));
             return self.leave(key, times, out);
         }
-        let existing = self.take_over(&opening.client_id, connect.clean_start, times, out);
+        let owner = opening.principal.owner();
+        let client_id = Arc::clone(&opening.client_id);
+        let existing = self.take_over(&client_id, &owner, connect.clean_start, times, out);
         opened.session_present = existing.is_some();
         if opened.session_expiry_s_capped.is_some() {
             self.gate.reached.session_expiry_max_s.add();
@@ -217,10 +220,12 @@ impl Shard {
         let owner = opening.principal.owner();
         let limits = &self.gate.limits;
         if let Some(existing) = self.hub.session_of(&opening.client_id) {
-            let same = self
-                .hub
-                .session(existing)
-                .is_some_and(|session| session.principal.owner() == owner);
+            let theirs = self.hub.session(existing).map(|s| s.principal.owner());
+            // Who proved the name takes it from who only used it, before the device was enrolled.
+            let proved = |id: &Arc<str>| opening.client_id.split('/').next() == Some(&**id);
+            let same = theirs.as_ref() == Some(&owner)
+                || (matches!(theirs, Some(Owner::Anonymous(_)))
+                    && owner.identity().is_some_and(proved));
             return match same {
                 true => Ok(()),
                 false => Err(RefusalReason::SessionNotOwn),
@@ -248,6 +253,7 @@ impl Shard {
     fn take_over(
         &mut self,
         client_id: &str,
+        owner: &Owner,
         clean_start: bool,
         times: Times,
         out: &mut Outbox,
@@ -255,7 +261,8 @@ impl Shard {
         let existing = self.hub.session_of(client_id)?;
         self.end_session(existing, Cause::TakenOver, times, out);
         let existing = self.hub.session_of(client_id)?;
-        if clean_start {
+        let same = |session: &Session| session.principal.owner() == *owner;
+        if clean_start || !self.hub.session(existing).is_some_and(same) {
             self.hub.close(existing, &Cause::Replaced, times, out);
             return None;
         }

@@ -36,6 +36,24 @@ impl Shard {
         self.keep_owned(key, joined, times, out);
     }
 
+    /// Goes on with what waited for the log to have room, in the order in which it came.
+    pub(super) fn go_on(&mut self, times: Times, out: &mut Outbox) {
+        for _ in 0..self.held.len() {
+            if !self.hub.has_room() {
+                return;
+            }
+            let Some((key, session)) = self.held.pop_front() else {
+                return;
+            };
+            let open = self.conns.get(key).map(|conn| &conn.state);
+            if matches!(open, Some(State::Open(now)) if *now == session) {
+                self.guarded(Some(key), times, out, |shard, out| {
+                    shard.session_bytes(key, session, &[], times, out);
+                });
+            }
+        }
+    }
+
     /// Handles the whole packets at the start of `bytes`; says how many bytes they had.
     fn packets(
         &mut self,
@@ -51,6 +69,11 @@ impl Shard {
             let Some(version) = self.hub.session(session).map(|session| session.version) else {
                 return bytes.len();
             };
+            if !self.hub.has_room() {
+                // One write can ask for more than the disk may be behind: the rest waits.
+                self.held.push_back((key, session));
+                return taken;
+            }
             let packet = match mqtt::frame(rest, self.gate.limits.packet_bytes) {
                 Ok(Some(frame)) => {
                     taken += frame.len();
