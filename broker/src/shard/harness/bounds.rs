@@ -385,7 +385,7 @@ fn retained_branch_bounds_one_device_and_not_the_next() {
         world.act(0, |client, out| client.publish(topic, "x", true, out));
     }
     world.act(1, |client, out| {
-        client.publish("devices/steady-1/a", "x", true, out)
+        client.publish("devices/steady-1/a", "x", true, out);
     });
     world.settle();
     assert_eq!(world.clients[0].refused, [ReasonCode::QuotaExceeded]);
