@@ -103,7 +103,15 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("serve", ANYTHING),
     (
         "shard",
-        &["clock", "gate", "hub", "limits", "rng", "telemetry"],
+        &[
+            "authn::Owner",
+            "clock",
+            "gate",
+            "hub",
+            "limits",
+            "rng",
+            "telemetry",
+        ],
     ),
     ("token", &["authz", "identity", "keys"]),
 ];

@@ -163,7 +163,6 @@ fn the_window_has_a_bound_in_operations() {
         1,
         "once, however much came after it"
     );
-    assert!(reached.log_commit_ms.get() > 0);
 }
 
 #[test]
@@ -193,7 +192,6 @@ fn the_window_has_a_bound_in_bytes() {
         1,
         "once, however much came after it"
     );
-    assert!(reached.log_commit_ms.get() > 0);
 }
 
 #[test]
