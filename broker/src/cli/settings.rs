@@ -41,13 +41,13 @@ pub(super) fn check(
         kind: Kind::Failed,
         message: errors.to_string(),
     })?;
-    let what = args
-        .config
-        .as_ref()
-        .map_or_else(|| "the settings".into(), |path| path.display().to_string());
-    context
-        .screen
-        .result(&json!({"ok": true}), format!("{what}: all well"))
+    let text = match &args.config {
+        Some(path) => format!("{}: all well", path.display()),
+        None => {
+            "no file was given (--config FILE): the defaults hold, but for what flags say".into()
+        }
+    };
+    context.screen.result(&json!({"ok": true}), text)
 }
 
 pub(super) fn show(
@@ -64,7 +64,13 @@ pub(super) fn show(
         if setting.table != table {
             table = setting.table;
             // Writing to a String does not fail.
-            let _ = writeln!(text, "\n[{table}]");
+            // A table that is there means something even when it is empty.
+            let mut of_table = settings.iter().filter(|setting| setting.table == table);
+            let mark = match of_table.any(|setting| setting.value.is_some()) {
+                true => "",
+                false => "# ",
+            };
+            let _ = writeln!(text, "\n{mark}[{table}]");
         }
         let (mark, value) = match &setting.value {
             Some(value) => ("", value.to_string()),

@@ -188,7 +188,7 @@ impl Given {
             flag.or_else(|| match parse_address(name?) {
                 Ok(address) => Some(address),
                 Err(error) => {
-                    errors.push(self.error("listeners", key, error.to_string()));
+                    errors.push(self.error("listeners", key, format!("`{key}`: {error}")));
                     None
                 }
             })
@@ -227,7 +227,7 @@ impl Given {
         if errors.is_empty() {
             Ok(config)
         } else {
-            Err(ConfigErrors(errors))
+            Err(ConfigErrors::by_line(errors))
         }
     }
 
@@ -315,6 +315,11 @@ impl Given {
         let Some(anonymous) = &self.raw.anonymous else {
             return;
         };
+        if anonymous.allow.is_empty() {
+            let message =
+                "[anonymous] allows nothing: write `allow = [\"#\"]` under it, or take it out";
+            errors.push(self.error("", "anonymous", message.to_owned()));
+        }
         for (key, filters) in [("allow", &anonymous.allow), ("deny", &anonymous.deny)] {
             for (index, filter) in filters.iter().enumerate() {
                 let fault = match Pattern::parse(filter) {
@@ -323,7 +328,8 @@ impl Given {
                     Ok(_) => continue,
                     Err(fault) => fault.to_string(),
                 };
-                let mut error = self.error("anonymous", key, format!("`{filter}`: {fault}"));
+                let mut error =
+                    self.error("anonymous", key, format!("`{key}`: `{filter}`: {fault}"));
                 if let Some(place) = self.place_of_item("anonymous", key, index) {
                     error.place = place;
                 }

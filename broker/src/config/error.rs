@@ -41,6 +41,17 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
+impl ConfigErrors {
+    /// These errors in the order of their lines; what stands on the command line comes last.
+    pub(super) fn by_line(mut errors: Vec<ConfigError>) -> Self {
+        errors.sort_by_key(|error| match error.place {
+            Place::File { line, .. } => line,
+            Place::Flag(_) => usize::MAX,
+        });
+        Self(errors)
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, error) in self.0.iter().enumerate() {

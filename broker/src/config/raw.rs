@@ -119,14 +119,17 @@ pub fn parse(text: &str, name: &str) -> Result<Given, ConfigErrors> {
             Ok(raw) => break raw,
             Err(fault) => fault,
         };
-        errors.push(error_at(fault.message(), fault.span()));
+        let mut error = error_at(fault.message(), fault.span());
         // Without that setting, to see what else is wrong. Each time there is one less.
-        if !fault
-            .span()
-            .is_some_and(|span| remove(rest.get_mut(), &span))
-        {
-            return Err(ConfigErrors(errors));
+        let removed = fault.span().and_then(|span| remove(rest.get_mut(), &span));
+        let Some(name) = removed else {
+            errors.push(error);
+            return Err(ConfigErrors::by_line(errors));
+        };
+        if !error.message.starts_with("unknown setting") {
+            error.message = format!("`{name}`: {}", error.message);
         }
+        errors.push(error);
     };
     let given = Given {
         raw,
@@ -137,24 +140,25 @@ pub fn parse(text: &str, name: &str) -> Result<Given, ConfigErrors> {
         return Ok(given);
     }
     given.check_values(&mut errors);
-    Err(ConfigErrors(errors))
+    Err(ConfigErrors::by_line(errors))
 }
 
-/// Removes the setting, or the whole table, whose text is at `at`; false if there is none.
-fn remove(table: &mut DeTable<'_>, at: &Range<usize>) -> bool {
+/// Removes the setting, or the whole table, whose text is at `at`, and tells its name.
+fn remove(table: &mut DeTable<'_>, at: &Range<usize>) -> Option<String> {
     for (_, value) in table.iter_mut() {
         if let DeValue::Table(inner) = value.get_mut()
-            && remove(inner, at)
+            && let Some(name) = remove(inner, at)
         {
-            return true;
+            return Some(name);
         }
     }
     let covers = |span: Range<usize>| span.start <= at.start && at.end <= span.end;
     let found = table
         .iter()
         .find(|(key, value)| covers(key.span()) || covers(value.span()))
-        .map(|(key, _)| key.clone());
-    found.is_some_and(|key| table.remove(&key).is_some())
+        .map(|(key, _)| key.clone())?;
+    table.remove(&found)?;
+    Some(found.get_ref().to_string())
 }
 
 impl Given {

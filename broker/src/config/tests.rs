@@ -66,7 +66,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ),
         (
             "[listeners]\nmqtt = \"1883\"\n",
-            "k.toml:2: `1883` is no listener address; write ADDRESS:PORT, such as 127.0.0.1:1883 or [::1]:1883 (port \
+            "k.toml:2: `mqtt`: `1883` is no listener address; write ADDRESS:PORT, such as 127.0.0.1:1883 or [::1]:1883 (port \
              0 picks a free one)",
         ),
         (
@@ -75,8 +75,8 @@ fn what_is_wrong_is_named_with_its_line() {
         ),
         (
             "[audit]\nfiles_max = 1\nfile_bytes_max = 10\n",
-            "k.toml:3: `file_bytes_max` is 10; it must be between 65536 and 1099511627776\nk.toml:2: `files_max` is \
-             1; it must be between 2 and 1000",
+            "k.toml:2: `files_max` is 1; it must be between 2 and 1000\nk.toml:3: `file_bytes_max` is 10; it must \
+             be between 65536 and 1099511627776",
         ),
         (
             "shards = 5000\n",
@@ -90,9 +90,12 @@ fn what_is_wrong_is_named_with_its_line() {
 #[test]
 fn values_of_the_wrong_kind_name_their_line() {
     for (text, line) in [
-        ("shards = \"two\"\n", "k.toml:1: "),
-        ("\n[limits]\ninbox = -1\n", "k.toml:3: "),
-        ("[login]\nassertion_reuse = \"never\"\n", "k.toml:2: "),
+        ("shards = \"two\"\n", "k.toml:1: `shards`: "),
+        ("\n[limits]\ninbox = -1\n", "k.toml:3: `inbox`: "),
+        (
+            "[login]\nassertion_reuse = \"never\"\n",
+            "k.toml:2: `assertion_reuse`: ",
+        ),
         ("[listeners\n", "k.toml:1: "),
     ] {
         let message = refused(text, &Flags::default());
@@ -154,7 +157,7 @@ nonsense = 1
 [limit]
 ";
     let message = refused(text, &Flags::default());
-    let mut lines: Vec<usize> = message
+    let lines: Vec<usize> = message
         .lines()
         .filter_map(|line| {
             line.strip_prefix("k.toml:")?
@@ -165,20 +168,29 @@ nonsense = 1
         })
         .collect();
     assert_eq!(lines.len(), message.lines().count(), "{message}");
-    lines.sort_unstable();
     assert_eq!(
         lines,
         [1, 2, 4, 6, 7, 9, 12, 13, 16, 17, 18, 19],
         "{message}"
     );
     for part in [
-        "k.toml:9: `a/#/b`: not a topic filter",
-        "k.toml:12: `{device}/x`: templates have no place here",
-        "k.toml:6: unknown variant `any`",
+        "k.toml:9: `allow`: `a/#/b`: not a topic filter",
+        "k.toml:12: `deny`: `{device}/x`: templates have no place here",
+        "k.toml:6: `client_id`: unknown variant `any`",
         "k.toml:7: `assertion_ttl_max_s` is 86401; it must be between 0 and 86400",
         "k.toml:19: unknown setting `limit`; did you mean `limits`?",
     ] {
         assert!(message.contains(part), "{part}\n{message}");
+    }
+}
+
+#[test]
+fn a_table_that_lets_nobody_do_anything_is_refused() {
+    for text in ["[anonymous]\n", "[anonymous]\ndeny = [\"x\"]\n"] {
+        assert_eq!(
+            refused(text, &Flags::default()),
+            "k.toml:1: [anonymous] allows nothing: write `allow = [\"#\"]` under it, or take it out"
+        );
     }
 }
 
