@@ -1,6 +1,7 @@
 //! Public keys as they are given on the command line.
 
 use super::failure::Failure;
+use super::screen::shown;
 use crate::identity::{PublicKeyError, parse_public_key};
 use keygate_protocol::crypto::PublicKey;
 use std::fs::File;
@@ -16,7 +17,8 @@ pub(super) fn public_key(given: &str) -> Result<PublicKey, Failure> {
     parse_public_key(&text).map_err(|error| match error {
         // What was given may have been meant as the name of a file.
         PublicKeyError::Unrecognised if text == given => Failure::wrong_use(format!(
-            "public key: no file has this name, and it is {error}"
+            "public key `{}`: no file has this name, and it is {error}",
+            shown(given)
         )),
         error => Failure::wrong_use(format!("public key: {error}")),
     })

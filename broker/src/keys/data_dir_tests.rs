@@ -157,7 +157,8 @@ fn init_never_starts_over() {
 #[test]
 fn where_nothing_is_open_makes_nothing() {
     let place = Place::new();
-    let expected = "DATA is not initialised; run: keygate init --data DATA";
+    let expected = "DATA is no data directory of Keygate; name the right one with --data DIR, or make one there: \
+                    keygate init --data DATA";
     assert_eq!(place.message(place.open()), expected);
     assert!(!place.data().exists());
     fs::create_dir(place.data()).unwrap();

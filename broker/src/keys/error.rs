@@ -81,7 +81,7 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// There is nothing yet.
-    #[error("{} is not initialised; run: keygate init --data {0}", path.display())]
+    #[error("{} is no data directory of Keygate; name the right one with --data DIR, or make one there: keygate init --data {0}", path.display())]
     NotInitialised {
         /// The directory.
         path: PathBuf,

@@ -362,7 +362,7 @@ pub enum DisconnectCause {
     ReauthenticationRefused,
     /// The device was revoked.
     Revoked,
-    /// A right that it used was taken away.
+    /// It did what it has no right to, and no answer could say so.
     RightLost,
     /// The broker stops.
     ServerShutdown,
@@ -388,7 +388,7 @@ impl fmt::Display for DisconnectCause {
             Self::Quota => "it used more than its share",
             Self::ReauthenticationRefused => "its re-authentication was refused",
             Self::Revoked => "the device was revoked",
-            Self::RightLost => "it lost a right that it used",
+            Self::RightLost => "it did what it has no right to",
             Self::ServerShutdown => "the broker stopped",
             Self::SlowConsumer => "it did not read what it subscribed to",
             Self::Suspended => "the device was suspended",

@@ -28,7 +28,7 @@ fn wrong_use_is_2_and_what_cannot_be_done_is_1() {
         (
             &["device", "add", "dev2", "--public-key", "/nowhere.pub"],
             2,
-            "no file has this name",
+            "`/nowhere.pub`: no file has this name",
         ),
         (
             &["--json", "nonsense"],
@@ -152,6 +152,12 @@ fn the_data_directory_comes_from_the_flag_the_environment_or_here() {
 }
 
 #[test]
+fn a_check_without_a_file_says_so() {
+    let said = Place::new().ok(&["config", "check"]);
+    assert!(said.contains("no file was given"), "{said}");
+}
+
+#[test]
 fn settings_are_shown_with_where_they_came_from() {
     let place = Place::new();
     let file = place.file("keygate.toml");
@@ -159,6 +165,7 @@ fn settings_are_shown_with_where_they_came_from() {
     let args = ["config", "show", "--config", &file, "--mqtt", "127.0.0.1:7"];
     let text = place.ok(&args);
     for line in [
+        "\n# [anonymous]\n",
         "mqtt = \"127.0.0.1:7\"                     # flag",
         "# coap = off                             # default",
         "inbox = 10                               # file",
