@@ -25,7 +25,21 @@ const DEVICES: u32 = 300;
 /// More refusals than one impostor makes.
 const AUDIT_LINES: usize = 20;
 
+const USAGE: &str = "usage: cargo demo\n\nTakes no options, and needs nothing but this repository.";
+
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["--help" | "-h"] => {
+            let _ = writeln!(io::stdout(), "{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            let _ = writeln!(io::stderr(), "{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
     match demo() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -26,6 +26,10 @@ fn main() -> ExitCode {
     {
         return ended(run_broker(directory.as_ref()).map(|()| ExitCode::SUCCESS));
     }
+    if let ["--help" | "-h"] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let _ = writeln!(io::stdout(), "{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     match Options::of(&args) {
         Ok(options) => ended(compare(&options)),
         Err(message) => {

@@ -6,11 +6,13 @@ use crate::round::Case;
 pub(crate) const USAGE: &str = "\
 usage: cargo compare [--quick] [--rounds N] [--connections N[,N…]] [--check] [--json]
 
-  --quick          one round at 1,000 connections: a minute instead of a quarter of an hour
+  --quick          one round at 1,000 connections: two minutes instead of twenty
   --rounds N       medians of so many [default: 3]
   --connections N  how many connections, at least 1000 and at most 18000 [default: 1000,10000,18000]
   --check          exit with 3 if a budget is missed
-  --json           print JSON";
+  --json           print JSON
+
+Needs Mosquitto: apt-get install mosquitto";
 
 /// A fleet needs this many: 500 of them send, each to a partner.
 const CONNECTIONS_MIN: u32 = 1_000;

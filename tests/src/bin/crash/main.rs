@@ -24,13 +24,23 @@ use std::time::Duration;
 
 use keygate_broker::rng::{Random, SystemRandom};
 
-const USAGE: &str = "usage: cargo crash [--seconds N] [--seed N]";
+const USAGE: &str = "\
+usage: cargo crash [--seconds N] [--seed N]
+
+  --seconds N  how long the broker is killed [default: 60]
+  --seed N     what is done and when [default: a fresh one]
+
+Needs nothing but this repository.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|first| first == "serve") {
         // The broker that is killed is this program: never an older build than the clients.
         return keygate_broker::cli::main();
+    }
+    if let ["--help" | "-h"] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let _ = writeln!(io::stdout(), "{USAGE}");
+        return ExitCode::SUCCESS;
     }
     let Some((seconds, seed)) = options(&args) else {
         tell(USAGE);

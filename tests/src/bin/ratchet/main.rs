@@ -13,6 +13,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use keygate_tests::measure::{Kind, Server, allow_files, median, run_broker};
 
+const USAGE: &str = "\
+usage: cargo ratchet [--mosquitto]
+
+  --mosquitto  measure Mosquitto too, which must be installed: apt-get install mosquitto
+
+Takes about a minute; exits with 3 over budget.";
+
 /// Connections that are measured, after as many warm-up logins as the code needs to be in memory.
 const CONNECTIONS: usize = 3_000;
 const WARM_UP: usize = 300;
@@ -47,12 +54,16 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args[..] {
+        ["--help" | "-h"] => {
+            let _ = writeln!(io::stdout(), "{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         [] => ratchet(false),
         ["--mosquitto"] => ratchet(true),
         ["floor"] => floor::run().map(|()| true),
         ["broker", directory] => run_broker(directory.as_ref()).map(|()| true),
         _ => {
-            let _ = writeln!(io::stderr(), "usage: ratchet [--mosquitto]");
+            let _ = writeln!(io::stderr(), "{USAGE}");
             return ExitCode::from(2);
         }
     };
