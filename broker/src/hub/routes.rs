@@ -46,13 +46,17 @@ struct Path<'l> {
 const ROOT: NodeId = 0;
 const NONE: u32 = u32::MAX;
 
-/// Who subscribes to what, for all shards: one trie of interned levels with one table of edges.
+/// Who subscribes to what, for all shards: a table of the filters without wildcards, and for the others one trie of
+/// interned levels with one table of edges.
 ///
-/// A topic is matched by walking its levels: at each node the child of the same name, the child of `+` and the
-/// subscribers of `#`. The cost depends on the topic's levels and on the wildcards that fit it, never on the number of
-/// subscribers elsewhere.
+/// A topic is looked up in the table as a whole, and matched by walking its levels in the trie: at each node the child of
+/// the same name, the child of `+` and the subscribers of `#`. The cost depends on the topic's levels and on the
+/// wildcards that fit it, never on the number of subscribers elsewhere.
 #[derive(Debug)]
 pub(crate) struct Routes {
+    /// Filters without wildcards. One look-up each; in the trie, every level of every topic would be a way through
+    /// memory of its own, which among 100,000 filters no cache holds.
+    exact: HashMap<Box<str>, Subscribers, HashSeed>,
     levels: HashMap<Arc<str>, Level, HashSeed>,
     names: Vec<Arc<str>>,
     free_levels: Vec<LevelId>,
@@ -142,6 +146,7 @@ impl Options {
 impl Routes {
     pub(crate) fn new(seed: HashSeed) -> Self {
         Self {
+            exact: HashMap::with_hasher(seed),
             levels: HashMap::with_hasher(seed),
             names: Vec::new(),
             free_levels: Vec::new(),
@@ -159,19 +164,49 @@ impl Routes {
 
     /// Adds a subscription, or replaces the options of the one that this subscriber has to this filter.
     pub(crate) fn insert(&mut self, filter: &str, subscriber: Subscriber) {
+        let is_new = if has_wildcard(filter) {
+            self.branch(filter).insert(subscriber)
+        } else if let Some(subscribers) = self.exact.get_mut(filter) {
+            subscribers.insert(subscriber)
+        } else {
+            let one = Subscribers::One(subscriber);
+            self.exact.insert(filter.into(), one).is_none()
+        };
+        self.subscriptions += usize::from(is_new);
+    }
+
+    /// Where the trie keeps the subscribers of a filter.
+    fn branch(&mut self, filter: &str) -> &mut Subscribers {
         let (path, hash) = split_hash(filter);
         let mut node = ROOT;
         for level in path.into_iter().flat_map(|path| path.split('/')) {
             node = self.child(node, level);
         }
-        let subscribers = self.nodes[node as usize].list(hash);
-        if subscribers.insert(subscriber) {
-            self.subscriptions += 1;
-        }
+        self.nodes[node as usize].list(hash)
     }
 
     /// Removes a subscription and the branch that only it needed. Says whether there was one.
     pub(crate) fn remove(&mut self, filter: &str, key: SubscriberKey) -> bool {
+        let removed = match has_wildcard(filter) {
+            true => self.remove_branch(filter, key),
+            false => self.remove_exact(filter, key),
+        };
+        self.subscriptions -= usize::from(removed);
+        removed
+    }
+
+    fn remove_exact(&mut self, filter: &str, key: SubscriberKey) -> bool {
+        let Some(subscribers) = self.exact.get_mut(filter) else {
+            return false;
+        };
+        let removed = subscribers.remove(key);
+        if matches!(subscribers, Subscribers::None) {
+            self.exact.remove(filter);
+        }
+        removed
+    }
+
+    fn remove_branch(&mut self, filter: &str, key: SubscriberKey) -> bool {
         let (path, hash) = split_hash(filter);
         let mut node = ROOT;
         for level in path.into_iter().flat_map(|path| path.split('/')) {
@@ -182,7 +217,6 @@ impl Routes {
         }
         let removed = self.nodes[node as usize].list(hash).remove(key);
         if removed {
-            self.subscriptions -= 1;
             self.prune(node);
         }
         removed
@@ -191,10 +225,22 @@ impl Routes {
     /// Puts every subscription that matches the topic into `found`, ordered by key: those of one session stand together.
     pub(crate) fn matches(&self, topic: &str, found: &mut Vec<Subscriber>) {
         found.clear();
+        if let Some(subscribers) = self.exact.get(topic) {
+            subscribers.extend(found);
+        }
+        self.walk_all(topic, found);
+        found.sort_unstable_by_key(|subscriber| subscriber.key);
+    }
+
+    /// The subscribers by wildcard.
+    fn walk_all(&self, topic: &str, found: &mut Vec<Subscriber>) {
         // Filters that begin with a wildcard do not match topics that begin with `$` (MQTT 5 §4.7.2).
         let system = topic.starts_with('$');
         if !system {
             self.nodes[ROOT as usize].below.extend(found);
+        }
+        if self.nodes[ROOT as usize].children == 0 {
+            return;
         }
         // Names are looked up once each, not at every node that the walk comes to.
         let mut levels = [NONE; LEVELS_MAX];
@@ -209,7 +255,6 @@ impl Routes {
             is_whole: names.next().is_none(),
         };
         self.walk(ROOT, path, system, found);
-        found.sort_unstable_by_key(|subscriber| subscriber.key);
     }
 
     fn walk(&self, node: NodeId, path: Path<'_>, system_root: bool, found: &mut Vec<Subscriber>) {
@@ -400,6 +445,10 @@ impl Subscribers {
             Self::Many(many) => found.extend_from_slice(many),
         }
     }
+}
+
+fn has_wildcard(filter: &str) -> bool {
+    filter.ends_with('#') || filter.split('/').any(|level| level == "+")
 }
 
 /// A filter without its trailing `#`, and whether it had one. `#` alone has no path.

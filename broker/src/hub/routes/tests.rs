@@ -105,15 +105,20 @@ fn nothing_is_left_after_the_last_unsubscribe() {
         assert!(!routes.remove(filters[index % filters.len()], *key));
     }
     assert_eq!(
-        (routes.len(), routes.levels.len(), routes.edges.len()),
-        (0, 0, 0)
+        (
+            routes.len(),
+            routes.exact.len(),
+            routes.levels.len(),
+            routes.edges.len()
+        ),
+        (0, 0, 0, 0)
     );
     assert_eq!(routes.free_nodes.len() + 1, routes.nodes.len());
 }
 
-/// The trie against the definition: `topic::matches` on every subscription.
+/// The table and the trie against the definition: `topic::matches` on every subscription.
 #[test]
-fn the_trie_agrees_with_the_definition_on_random_filters() {
+fn routes_agree_with_the_definition_on_random_filters() {
     for seed in 0..200 {
         let mut random = SeededRandom::new(seed);
         let found = keys(12);
