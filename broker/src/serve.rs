@@ -24,7 +24,8 @@ use crate::rng::{Random, SystemRandom};
 use crate::shard::poll::{ShardHandle, ShardLoop};
 use crate::shard::{Mail, Shard, ShardId, ShardSetup};
 use crate::telemetry::event::{BrokerChange, EventKind};
-use crate::telemetry::{Audit, AuditWriter, Event};
+use crate::telemetry::figures::Shown;
+use crate::telemetry::{Audit, AuditWriter, Event, Figures, Tally};
 use crate::token::{TOKEN_LIFE_S, TokenIssuer};
 use keygate_protocol::ident::IdError;
 use keygate_protocol::mqtt::ReasonCode;
@@ -110,6 +111,7 @@ pub struct Running {
     coap: Option<coap::Server>,
     shards: Vec<ShardHandle>,
     threads: Vec<JoinHandle<()>>,
+    figures: Vec<Arc<Shown>>,
     log: Arc<SqliteLog>,
     writer: Option<AuditWriter>,
     /// Holds the lock until everything else has ended.
@@ -163,6 +165,7 @@ impl Running {
             coap: None,
             shards: Vec::new(),
             threads: Vec::new(),
+            figures: Vec::new(),
             log,
             writer: Some(writer),
             data,
@@ -174,7 +177,7 @@ impl Running {
         running.follow_identities();
         running.follow_log();
         running.start_coap(&parts, udp)?;
-        running.start_admin()?;
+        running.start_admin(&parts)?;
         running.record(BrokerChange::Started);
         Ok(running)
     }
@@ -248,6 +251,7 @@ impl Running {
                 ShardLoop::new(Shard::new(setup), poll, inbox, peers, own, clock, audit)?;
             // All of them before the first client is let in: what it publishes is for the sessions of every shard.
             shard.recover();
+            self.figures.push(shard.figures());
             loops.push(shard);
         }
         for (id, shard) in loops.into_iter().enumerate() {
@@ -316,12 +320,13 @@ impl Running {
         Ok(())
     }
 
-    fn start_admin(&mut self) -> Result<(), StartError> {
+    fn start_admin(&mut self, parts: &Parts) -> Result<(), StartError> {
         let deps = admin::Deps {
             registry: Arc::clone(&self.registry),
             audit: self.audit.clone(),
             clock: Arc::clone(&self.clock),
             keys: Arc::new(admin::broker_keys(&self.data)?),
+            figures: Some(self.read_figures(parts)),
         };
         let root = self.data.layout().root();
         let started = admin::Server::start(root, deps);
@@ -330,6 +335,24 @@ impl Running {
             error,
         })?);
         Ok(())
+    }
+
+    fn read_figures(&self, parts: &Parts) -> admin::ReadFigures {
+        let (shards, hub) = (self.figures.clone(), Arc::clone(&parts.hub));
+        let reached = Arc::clone(&parts.gate.reached);
+        let (clock, started) = (Arc::clone(&self.clock), self.clock.now());
+        Arc::new(move || {
+            let mut tally = Tally::default();
+            shards.iter().for_each(|shard| tally += shard.tally());
+            Figures {
+                uptime_ms: clock.now().since(started),
+                tally,
+                subscriptions: hub.subscriptions() as u64,
+                retained_messages: hub.retained_messages() as u64,
+                retained_bytes: hub.retained_bytes() as u64,
+                reached: Figures::of_bounds(&reached),
+            }
+        })
     }
 
     fn record(&self, change: BrokerChange) {

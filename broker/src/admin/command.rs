@@ -3,6 +3,7 @@
 use crate::identity::{
     Device, DeviceState, IdentityError, ImportError, ImportStage, StoreError, Transition,
 };
+use crate::telemetry::Figures;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -225,6 +226,9 @@ pub struct Status {
     pub revision: u64,
     /// Audit events lost since the start.
     pub audit_lost: u64,
+    /// What a running broker has counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
 }
 
 /// Why something was not done.

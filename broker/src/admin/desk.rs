@@ -181,6 +181,7 @@ impl Stopped {
             audit,
             clock,
             keys: Arc::new(broker_keys(&data)?),
+            figures: None,
         };
         Ok(Self {
             deps,

@@ -6,13 +6,16 @@ use super::command::{
 use crate::clock::Clock;
 use crate::identity::{Device, NewDevice, PAGE_MAX, Registry, Transition, parse_public_key};
 use crate::telemetry::event::{Actor, Change};
-use crate::telemetry::{Audit, Event, EventKind};
+use crate::telemetry::{Audit, Event, EventKind, Figures};
 use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a flush of the audit trail may take: a disk that needs longer is broken.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads the figures of a running broker.
+pub type ReadFigures = Arc<dyn Fn() -> Figures + Send + Sync>;
 
 /// What commands work on.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// The broker's name and public keys.
     pub keys: Arc<BrokerKeys>,
+    /// Reads what a running broker has counted.
+    pub figures: Option<ReadFigures>,
 }
 
 /// Where answers go, one after the other; an error means that nobody reads them any more.
@@ -193,6 +198,7 @@ fn status(deps: &Deps) -> Status {
         devices: directory.len() as u64,
         revision: directory.revision().0,
         audit_lost: deps.audit.counts().lost,
+        figures: deps.figures.as_ref().map(|read| read()),
     }
 }
 

@@ -28,5 +28,5 @@ pub mod wire;
 
 pub use command::{AdminError, Answer, BrokerKeys, Command, DeviceRecord, ErrorKind};
 pub use desk::{Desk, DeskError, broker_keys};
-pub use execute::{Deps, execute};
+pub use execute::{Deps, ReadFigures, execute};
 pub use server::Server;

@@ -29,6 +29,7 @@ fn deps() -> (Deps, Recorded) {
             broker_id: "kg-test".into(),
             ..BrokerKeys::default()
         }),
+        figures: None,
     };
     (deps, recorded)
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::identity::Revision;
 use crate::log::{LogNumber, Op, QueueNumber, StoredId};
 use crate::shard::{Outbox, ShardId};
+use crate::telemetry::Tally;
 use keygate_protocol::mqtt::{self, Qos};
 use keygate_protocol::topic::{self, TopicFilter, TopicName};
 
@@ -142,7 +143,7 @@ impl Hub {
         if queued.qos == Qos::AtMostOnce {
             // At most once: a client that is not there or does not keep up loses it, not the broker's memory.
             if conn.is_some() && !write_full {
-                send(session, queued, &self.shared, times, out);
+                send(session, queued, &self.shared, &mut self.tally, times, out);
             } else if conn.is_some() {
                 self.shared.reached.write_bytes.add();
             }
@@ -157,7 +158,7 @@ impl Hub {
                 .as_ref()
                 .is_none_or(|flow| flow.is_clear(window, limits.queue_bytes));
         let waiting = match is_clear {
-            true => send(session, queued, &self.shared, times, out),
+            true => send(session, queued, &self.shared, &mut self.tally, times, out),
             false => Sent::NotYet(Box::new(queued)),
         };
         match waiting {
@@ -200,8 +201,7 @@ impl Hub {
         if queued.origin.is_some() {
             return self.refuse(key, queued);
         }
-        session.lost = session.lost.saturating_add(1);
-        self.lost += 1;
+        self.tally.lost_by_sessions += 1;
         self.drop_row(&queued);
     }
 
@@ -346,7 +346,7 @@ impl Hub {
                 || TopicName::new(queued.message.topic())
                     .is_ok_and(|topic| self.shared.rights.may_receive(&session.principal, topic)))
         {
-            match send(session, queued, &self.shared, times, out) {
+            match send(session, queued, &self.shared, &mut self.tally, times, out) {
                 Sent::Yes => {}
                 // `pop` has looked: its identifier is free.
                 Sent::TooLarge(queued) | Sent::NotYet(queued) => self.let_go(key, *queued),
@@ -485,6 +485,7 @@ fn send(
     session: &mut Session,
     queued: Queued,
     shared: &HubShared,
+    tally: &mut Tally,
     times: Times,
     out: &mut Outbox,
 ) -> Sent {
@@ -526,6 +527,7 @@ fn send(
     };
     let delivery = mqtt::Delivery { alias, ..delivery };
     super::wire::put(out.to(link.conn), |wire| delivery.encode(version, wire));
+    tally.sent(queued.qos);
     if let Some(packet_id) = packet_id {
         session.flow().sent(packet_id, queued, resumable);
     }

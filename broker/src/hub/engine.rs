@@ -9,6 +9,7 @@ use super::{
 };
 use crate::log::{LogNumber, Op};
 use crate::shard::{ConnKey, Mail, Outbox, ShardId, Wheel};
+use crate::telemetry::Tally;
 use keygate_protocol::time::Millis;
 use slotmap::SlotMap;
 
@@ -42,8 +43,8 @@ pub struct Hub {
     pub(super) absent: Wheel<SessionKey>,
     /// Bytes queued for all sessions.
     pub(super) queued_bytes: usize,
-    /// Messages that a full queue has cost a session, since the broker started.
-    pub(super) lost: u64,
+    /// What this shard has counted since the broker started.
+    pub(crate) tally: Tally,
     /// What goes to other shards with the end of the turn.
     pub(super) mail: Vec<(ShardId, Mail)>,
     /// Share groups whose home is here.
@@ -78,7 +79,7 @@ impl Hub {
             recipients: Vec::new(),
             absent: Wheel::new(ABSENT_SLOTS, ABSENT_TICK_MS, now),
             queued_bytes: 0,
-            lost: 0,
+            tally: Tally::default(),
             mail: Vec::new(),
             groups: SlotMap::with_key(),
             recovered: false,

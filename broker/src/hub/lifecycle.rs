@@ -24,6 +24,7 @@ impl Hub {
         let row = stored_session(&session);
         self.ops
             .extend(row.map(|row| Op::OpenSession(Box::new(row))));
+        self.tally.sessions_connected += 1;
         self.insert(session)
     }
 
@@ -50,6 +51,9 @@ impl Hub {
         };
         // What the last connection was to end for does not end this one.
         self.over.retain(|(over, _)| *over != key);
+        if session.link().is_none() {
+            self.tally.sessions_connected += 1;
+        }
         session.version = opening.version;
         session.presence = Presence::Connected(opening.link);
         session.expiry_s = opening.expiry_s;
@@ -108,6 +112,9 @@ impl Hub {
         };
         let ends = after(times.now, session.expiry_s);
         let will_at = times.now.plus(u64::from(delay_s.unwrap_or(0)) * 1_000);
+        if session.link().is_some() {
+            self.tally.sessions_connected -= 1;
+        }
         session.presence = Presence::Absent { ends, will_at };
         session.reauthentication = None;
         // Without a connection, only the standing of the identity counts.
@@ -146,6 +153,9 @@ impl Hub {
         let Some(mut session) = self.sessions.remove(key) else {
             return;
         };
+        if session.link().is_some() {
+            self.tally.sessions_connected -= 1;
+        }
         if self.by_client.get(&session.client_id) == Some(&key) {
             self.by_client.remove(&session.client_id);
         }

@@ -58,6 +58,9 @@ impl Hub {
                 return Err(error);
             }
         };
+        if from.is_some() {
+            self.tally.received(message.qos());
+        }
         // Behind another that waits, so that messages of one client keep their order (MQTT 5 §4.6).
         let waits = self.held_back > 0 || number > self.shared.log.durable();
         if message.qos() == Qos::ExactlyOnce && waits {

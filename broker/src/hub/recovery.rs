@@ -165,7 +165,6 @@ impl Hub {
             stored: Some(stored.id),
             partial: false,
             watched: None,
-            lost: 0,
             last_packet_id: 0,
             reauthentication: None,
             denials: Cell::default(),

@@ -53,6 +53,11 @@ impl Retained {
         self.by_topic.len()
     }
 
+    /// Bytes in all.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The number of the newest change.
     pub(crate) fn last_change(&self) -> u64 {
         self.last_change

@@ -30,8 +30,6 @@ pub(crate) struct Session {
     pub(super) partial: bool,
     /// When it comes out of the wheel of absent sessions, if it is in there.
     pub(super) watched: Option<Millis>,
-    /// Messages that a full queue has cost it.
-    pub(crate) lost: u32,
     pub(super) last_packet_id: u16,
     /// A re-authentication that waits for its proof.
     pub(crate) reauthentication: Option<Box<PendingProof>>,
@@ -181,7 +179,6 @@ impl Session {
             stored,
             partial: false,
             watched: None,
-            lost: 0,
             last_packet_id: 0,
             reauthentication: None,
             denials: Cell::default(),

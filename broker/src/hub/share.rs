@@ -494,7 +494,7 @@ impl Hub {
                 self.ops.extend(row.map(Op::Dequeue));
                 if let Dropped::Full { first, bound } = dropped {
                     bound.count(&self.shared.reached).add();
-                    self.lost += 1;
+                    self.tally.lost_by_groups += 1;
                     if first {
                         let filter = self.groups.get(key).map(|home| home.filter.clone());
                         tracing::warn!(

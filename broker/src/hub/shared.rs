@@ -108,6 +108,12 @@ impl HubShared {
         self.retained().len()
     }
 
+    /// Bytes of retained messages in all.
+    #[must_use]
+    pub fn retained_bytes(&self) -> usize {
+        self.retained().bytes()
+    }
+
     /// A row that no session or share group has had.
     pub(super) fn fresh_id(&self) -> StoredId {
         StoredId(self.next_id.fetch_add(1, Ordering::Relaxed))

@@ -10,8 +10,9 @@ use crate::gate::{self, Gate};
 use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
 use crate::limits::Reached;
 use crate::rng::Random;
-use crate::telemetry::Event;
+use crate::telemetry::figures::Shown;
 use crate::telemetry::ration::{Ration, Rationed};
+use crate::telemetry::{Event, Tally};
 use keygate_protocol::mqtt;
 use keygate_protocol::time::Millis;
 use slotmap::SlotMap;
@@ -84,6 +85,9 @@ pub struct Shard {
     pub(super) stopping: bool,
     /// How much peers that proved nothing may write into the audit trail.
     unproven_events: Ration,
+    /// What other threads see of the tally, and what that was last.
+    shown: Arc<Shown>,
+    last_shown: Tally,
 }
 
 impl Shard {
@@ -115,6 +119,8 @@ impl Shard {
             next_number: 0,
             stopping: false,
             unproven_events: Ration::default(),
+            shown: Arc::default(),
+            last_shown: Tally::default(),
         }
     }
 
@@ -160,6 +166,7 @@ impl Shard {
         });
         self.unproven.push_back(key);
         self.unproven_count += 1;
+        self.hub.tally.connections_total += 1;
         self.fine.insert(key, deadline);
         Some(key)
     }
@@ -235,6 +242,29 @@ impl Shard {
         for (session, cause) in over {
             self.end_session(session, cause, times, out);
         }
+    }
+
+    /// Shows other threads what was counted, if that has changed: for the shell, after each turn.
+    pub fn show_figures(&mut self, out: &Outbox) {
+        let counted = self.hub.tally;
+        let sessions = self.hub.len() as u64;
+        let tally = Tally {
+            connections: self.conns.len() as u64,
+            sessions_absent: sessions.saturating_sub(counted.sessions_connected),
+            bytes_out: out.written(),
+            queued_bytes: self.hub.queued_bytes() as u64,
+            ..counted
+        };
+        if tally != self.last_shown {
+            self.shown.show(&tally);
+            self.last_shown = tally;
+        }
+    }
+
+    /// What this shard has counted, for other threads.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<Shown> {
+        &self.shown
     }
 
     /// When the next turn is due without any input.
@@ -329,6 +359,7 @@ impl Shard {
     }
 
     fn bytes(&mut self, key: ConnKey, bytes: &[u8], times: Times, out: &mut Outbox) {
+        self.hub.tally.bytes_in += bytes.len() as u64;
         if bytes.len() >= self.gate.limits.turn_bytes {
             self.gate.reached.turn_bytes.add();
         }

@@ -61,7 +61,7 @@ impl Shard {
                         gate::refuse(version, error.reason_code(), out.to(key));
                     }
                     self.record_unproven(source.malformed(error, times), times, out);
-                    return self.leave(key, times, out);
+                    return self.refuse(key, times, out);
                 }
             };
             let taken = frame.len();
@@ -79,7 +79,7 @@ impl Shard {
                 Step::Admit(admission) => return self.admit(key, *admission, times, out),
                 Step::Refuse(event) => {
                     self.record_unproven(*event, times, out);
-                    return self.leave(key, times, out);
+                    return self.refuse(key, times, out);
                 }
             }
         }
@@ -114,6 +114,12 @@ impl Shard {
         self.open(key, moving.admission, &moving.rest, times, out);
     }
 
+    /// Nothing comes of this login; its peer has been told as much as it may know.
+    fn refuse(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+        self.hub.tally.logins_refused += 1;
+        self.leave(key, times, out);
+    }
+
     fn refuse_arrival(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
         self.leave(key, times, out);
     }
@@ -132,7 +138,7 @@ impl Shard {
             mut accepted,
         } = admission;
         let Some(connect) = gate::decode_connect(&raw) else {
-            return self.leave(key, times, out);
+            return self.refuse(key, times, out);
         };
         let Some(conn) = self.conns.get(key) else {
             return;
@@ -146,7 +152,7 @@ impl Shard {
                     out.events
                         .push(source.login_refused(&connect, &refusal, times));
                     gate::refuse(connect.version, refusal.code, out.to(key));
-                    return self.leave(key, times, out);
+                    return self.refuse(key, times, out);
                 }
             }
         }
@@ -166,14 +172,14 @@ impl Shard {
                     mqtt::ReasonCode::NotAuthorized,
                     out.to(key),
                 );
-                return self.leave(key, times, out);
+                return self.refuse(key, times, out);
             }
         };
         if let Err(reason) = self.check_place(&opening) {
             let (event, code) = source.session_refused(&connect, &id, reason, times);
             out.events.push(event);
             gate::refuse(connect.version, code, out.to(key));
-            return self.leave(key, times, out);
+            return self.refuse(key, times, out);
         }
         let mut opened = gate::Opened {
             session_present: false,
@@ -186,7 +192,7 @@ impl Shard {
             let error = DecodeError::PacketTooLarge;
             out.events.push(source.malformed(error, times));
             gate::refuse(connect.version, error.reason_code(), out.to(key));
-            return self.leave(key, times, out);
+            return self.refuse(key, times, out);
         }
         let owner = opening.principal.owner();
         let client_id = Arc::clone(&opening.client_id);
@@ -206,6 +212,7 @@ impl Shard {
             }
             None => self.hub.open(opening),
         };
+        self.hub.tally.logins_accepted += 1;
         if let Some(open) = self.hub.session(session) {
             out.events.push(source.login_accepted(open, times));
         }
@@ -296,7 +303,7 @@ impl Shard {
             gate::refuse(version, mqtt::ReasonCode::PacketTooLarge, out.to(key));
         }
         self.record_unproven(source.flood(times), times, out);
-        self.leave(key, times, out);
+        self.refuse(key, times, out);
     }
 
     /// The login took too long.
@@ -314,8 +321,9 @@ impl Shard {
         self.record_unproven(event, times, out);
         if let Some(version @ Version::V5) = version {
             gate::refuse(version, mqtt::ReasonCode::NotAuthorized, out.to(key));
-            return self.leave(key, times, out);
+            return self.refuse(key, times, out);
         }
+        self.hub.tally.logins_refused += 1;
         self.remove(key, out);
         out.close(key, Close::Now);
     }

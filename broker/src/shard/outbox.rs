@@ -23,6 +23,8 @@ pub struct Outbox {
     pub closing: Vec<(ConnKey, Close)>,
     /// For the audit log.
     pub events: Vec<Event>,
+    /// Bytes that sockets have taken.
+    written: u64,
 }
 
 /// How a connection ends.
@@ -116,6 +118,7 @@ impl Outbox {
         let Some(at) = self.buffer_of(conn) else {
             return Wrote::All;
         };
+        self.written += count as u64;
         let buffer = &mut self.buffers[at];
         buffer.sent = (buffer.sent + count).min(buffer.bytes.len());
         if buffer.sent < buffer.bytes.len() {
@@ -128,6 +131,11 @@ impl Outbox {
         }
         self.release(conn);
         Wrote::All
+    }
+
+    /// Bytes that sockets have taken since the start.
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// Throws away what was to be written: the connection is gone.

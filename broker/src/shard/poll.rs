@@ -18,6 +18,7 @@ use super::{
 use crate::clock::Clock;
 use crate::hub::Times;
 use crate::telemetry::Audit;
+use crate::telemetry::figures::Shown;
 use keygate_protocol::time::Millis;
 
 /// Tokens from the top of the range; a connection's token is its key, whose version is never that high.
@@ -166,6 +167,12 @@ impl ShardLoop {
         self.shard.recover(times, &mut self.out);
     }
 
+    /// What the shard has counted, for other threads.
+    #[must_use]
+    pub fn figures(&self) -> Arc<Shown> {
+        Arc::clone(self.shard.figures())
+    }
+
     /// Runs until the shard was told to stop and every connection has ended.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
@@ -282,6 +289,7 @@ impl ShardLoop {
             }
             self.ship();
         }
+        self.shard.show_figures(&self.out);
     }
 
     /// Publishers wait while another shard cannot take what they sent, or the disk is behind.

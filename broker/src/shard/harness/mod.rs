@@ -3,6 +3,7 @@
 //! and a log whose unsynced tail is lost in a crash.
 mod bounds;
 mod client;
+mod figures;
 mod log;
 mod oracle;
 mod schedules;

@@ -12,7 +12,7 @@ use crate::shard::{
     Close, ConnKey, Input, Inputs, ListenerId, Mail, Outbox, Parcel, Postage, Shard, ShardId,
     ShardSetup,
 };
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Tally};
 use keygate_protocol::mqtt::ReasonCode;
 use keygate_protocol::time::{Millis, UnixTime};
 use slotmap::SecondaryMap;
@@ -341,6 +341,15 @@ impl<C: Endpoint> World<C> {
         self.settle();
     }
 
+    /// What all shards have counted.
+    pub(super) fn tally(&self) -> Tally {
+        let mut sum = Tally::default();
+        for unit in &self.units {
+            sum += unit.shard.figures().tally();
+        }
+        sum
+    }
+
     /// Connections and sessions of all shards.
     pub(super) fn counts(&self) -> (usize, usize) {
         let connections = self.units.iter().map(|unit| unit.shard.connections()).sum();
@@ -461,7 +470,10 @@ impl<C: Endpoint> World<C> {
             pipes.insert(key, pipe);
             self.pipes[pipe].end = Some((unit, key));
         }
-        busy | self.ship(unit, limit)
+        busy |= self.ship(unit, limit);
+        let Unit { shard, out, .. } = &mut self.units[unit];
+        shard.show_figures(out);
+        busy
     }
 
     fn post(&mut self, unit: usize, limit: usize) -> bool {
