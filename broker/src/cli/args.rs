@@ -65,6 +65,8 @@ pub(super) enum Command {
     Token(TokenCommand),
     /// Say why a device was refused, and what to do
     Why(WhyArgs),
+    /// Say how the running broker is: its counters, and the bounds that were reached
+    Status,
     /// Print the audit trail
     Audit(AuditArgs),
     /// Look at settings

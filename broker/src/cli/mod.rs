@@ -17,6 +17,7 @@ mod key;
 mod screen;
 mod serve;
 mod settings;
+mod status;
 mod time;
 mod token;
 mod why;
@@ -107,6 +108,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::FetchToken(args) => fetch_token::run(context, &args),
         Command::Token(TokenCommand::Inspect { token }) => token::inspect(context, &token),
         Command::Why(args) => why::run(context, &args.id),
+        Command::Status => status::run(context),
         Command::Audit(args) => audit::run(context, &args),
     }
 }
