@@ -12,7 +12,7 @@ use super::group::{Dropped, Group, Handed, Membership, Next, Offer, Offered};
 use super::routes::Subscriber;
 use super::{GroupKey, Hub, SessionKey, SubscriberKey, Target, Times, Wanted};
 use crate::identity::Revision;
-use crate::log::{LogNumber, Op, QueueNumber, StoredGroup, StoredId};
+use crate::log::{Assignment, LogNumber, Op, QueueNumber, StoredGroup, StoredId};
 use crate::shard::{Mail, Outbox};
 use keygate_protocol::mqtt::Qos;
 use keygate_protocol::topic::TopicFilter;
@@ -315,10 +315,14 @@ impl Hub {
     ) {
         let has_row = origin.row != StoredId::default();
         if has_row && qos == Qos::ExactlyOnce && stored.is_some() {
-            self.ops.push(Op::Assign {
+            // The next member's own options come with it.
+            self.ops.push(Op::Assign(Assignment {
                 number: origin.number,
                 queue: origin.row,
-            });
+                qos,
+                retain: false,
+                subscription_id: None,
+            }));
         }
         self.tell(ShareMail::Returned {
             group: origin.group,
@@ -555,10 +559,13 @@ impl Hub {
         let has_row = handover.origin.row != StoredId::default();
         let number = match stored {
             Some(queue) if has_row && handover.handed.qos == Qos::ExactlyOnce => {
-                self.ops.push(Op::Assign {
+                self.ops.push(Op::Assign(Assignment {
                     number: handover.origin.number,
                     queue,
-                });
+                    qos: handover.handed.qos,
+                    retain: handover.handed.retain,
+                    subscription_id: handover.handed.subscription_id,
+                }));
                 self.commit()
             }
             _ => LogNumber::default(),

@@ -4,7 +4,7 @@
 //! between them.
 use std::collections::BTreeMap;
 
-use super::{Op, QueueNumber, StoredId, StoredMessage};
+use super::{Assignment, Op, QueueNumber, StoredMessage};
 
 /// One thing to write.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) enum Write<'w> {
     /// A message, with what has happened to it since.
     Enqueue {
         message: &'w StoredMessage,
-        queue: StoredId,
+        assigned: Option<&'w Assignment>,
         released: bool,
     },
 }
@@ -76,7 +76,7 @@ impl<'w> Fold<'w> {
                 highest.number = highest.number.max(message.number.0);
                 let at = self.push(Write::Enqueue {
                     message,
-                    queue: message.queue,
+                    assigned: None,
                     released: message.released,
                 });
                 let touched = Touched {
@@ -85,17 +85,18 @@ impl<'w> Fold<'w> {
                 };
                 self.messages.insert(message.number, touched);
             }
-            Op::Assign { number, queue } => {
-                let touched = self.touched(*number);
+            Op::Assign(assignment) => {
+                let number = assignment.number;
+                let touched = self.touched(number);
                 if let Some(enqueued) = self.enqueued(touched) {
-                    *enqueued.0 = *queue;
+                    *enqueued.0 = Some(assignment);
                     return;
                 }
                 self.drop_slot(touched.assigned);
                 let at = self.push(Write::Op(op));
                 let assigned = Some(at);
                 self.messages.insert(
-                    *number,
+                    number,
                     Touched {
                         assigned,
                         ..touched
@@ -170,11 +171,11 @@ impl<'w> Fold<'w> {
     }
 
     /// Queue and state of a message that this window brings.
-    fn enqueued(&mut self, touched: Touched) -> Option<(&mut StoredId, &mut bool)> {
+    fn enqueued(&mut self, touched: Touched) -> Option<(&mut Option<&'w Assignment>, &mut bool)> {
         match self.slots.get_mut(touched.enqueued?) {
             Some(Some(Write::Enqueue {
-                queue, released, ..
-            })) => Some((queue, released)),
+                assigned, released, ..
+            })) => Some((assigned, released)),
             _ => None,
         }
     }

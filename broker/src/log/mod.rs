@@ -26,8 +26,8 @@ mod writer;
 pub use error::LogError;
 pub use memory::MemoryLog;
 pub use record::{
-    QueueNumber, Recovered, StoredCursor, StoredGroup, StoredId, StoredMessage, StoredSession,
-    StoredSubscription, StoredWill,
+    Assignment, QueueNumber, Recovered, StoredCursor, StoredGroup, StoredId, StoredMessage,
+    StoredSession, StoredSubscription, StoredWill,
 };
 pub use settings::LogSettings;
 pub use sqlite::{OnDurable, OnFull, SqliteLog};
@@ -101,12 +101,7 @@ pub enum Op {
     /// A message is in a queue.
     Enqueue(StoredMessage),
     /// A message changes queues: from a share group to its member, or back.
-    Assign {
-        /// Which message.
-        number: QueueNumber,
-        /// Its queue from now on.
-        queue: StoredId,
-    },
+    Assign(Assignment),
     /// The client has the message (PUBREC); only PUBREL and PUBCOMP are left.
     Release(QueueNumber),
     /// The message has arrived, or nobody is left to get it.

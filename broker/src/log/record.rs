@@ -98,6 +98,21 @@ pub struct StoredMessage {
     pub subscription_ids: Box<[SubscriptionId]>,
 }
 
+/// A message changes queues, and is delivered as whoever has it now asked for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Assignment {
+    /// Which message.
+    pub number: QueueNumber,
+    /// Its queue from now on.
+    pub queue: StoredId,
+    /// The QoS of the delivery.
+    pub qos: Qos,
+    /// The RETAIN flag of the delivery (MQTT 5 §3.3.1.3).
+    pub retain: bool,
+    /// The subscription identifier of the member.
+    pub subscription_id: Option<SubscriptionId>,
+}
+
 /// Everything that a broker finds when it starts.
 #[derive(Debug, Default)]
 pub struct Recovered {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, params};
 
 use super::fold::{Marks, Write};
-use super::{Op, StoredMessage, StoredSession};
+use super::{Assignment, Op, StoredMessage, StoredSession};
 use crate::authn::Owner;
 use crate::hub::{Message, MessageParts, Times};
 use keygate_protocol::mqtt::{Qos, SubscriptionId, Version};
@@ -90,9 +90,9 @@ pub(super) fn make(db: &Connection, write: &Write<'_>) -> rusqlite::Result<()> {
     match write {
         Write::Enqueue {
             message,
-            queue,
+            assigned,
             released,
-        } => enqueue(db, message, queue.0, *released),
+        } => enqueue(db, message, *assigned, *released),
         Write::Op(op) => make_op(db, op),
     }
 }
@@ -173,11 +173,16 @@ fn make_op(db: &Connection, op: &Op) -> rusqlite::Result<()> {
             params![int(group.id.0), group.filter],
         ),
         Op::CloseGroup(group) => run(db, "DELETE FROM share_group WHERE id = ?1", [int(group.0)]),
-        Op::Enqueue(message) => enqueue(db, message, message.queue.0, message.released),
-        Op::Assign { number, queue } => run(
+        Op::Enqueue(message) => enqueue(db, message, None, message.released),
+        Op::Assign(assignment) => run(
             db,
-            "UPDATE queue SET queue = ?2 WHERE number = ?1",
-            [int(number.0), int(queue.0)],
+            "UPDATE queue SET queue = ?2, delivery = ?3, subscription_ids = ?4 WHERE number = ?1",
+            params![
+                int(assignment.number.0),
+                int(assignment.queue.0),
+                flags(assignment.qos, assignment.retain),
+                ids(assignment.subscription_id.as_slice()),
+            ],
         ),
         Op::Release(number) => run(
             db,
@@ -202,18 +207,29 @@ fn run(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::R
     db.prepare_cached(sql)?.execute(params).map(drop)
 }
 
+fn ids(ids: &[SubscriptionId]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.value().to_be_bytes()).collect()
+}
+
 fn enqueue(
     db: &Connection,
     stored: &StoredMessage,
-    queue: u64,
+    assigned: Option<&Assignment>,
     released: bool,
 ) -> rusqlite::Result<()> {
     let message = stored.message.parts();
-    let ids: Vec<u8> = stored
-        .subscription_ids
-        .iter()
-        .flat_map(|id| id.value().to_be_bytes())
-        .collect();
+    let (queue, delivery, ids) = match assigned {
+        None => (
+            stored.queue,
+            flags(stored.qos, stored.retain),
+            ids(&stored.subscription_ids),
+        ),
+        Some(assigned) => (
+            assigned.queue,
+            flags(assigned.qos, assigned.retain),
+            ids(assigned.subscription_id.as_slice()),
+        ),
+    };
     run(
         db,
         "INSERT OR REPLACE INTO queue (number, queue, released, delivery, subscription_ids,
@@ -221,9 +237,9 @@ fn enqueue(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             int(stored.number.0),
-            int(queue),
+            int(queue.0),
             released,
-            flags(stored.qos, stored.retain),
+            delivery,
             ids,
             flags(message.qos, message.retain),
             time(message.expires_at),

@@ -126,9 +126,9 @@ impl Picture {
                 let value = (stored.queue.0, stored.released, payload);
                 self.queue.insert(stored.number.0, value);
             }
-            Op::Assign { number, queue } => {
-                if let Some(message) = self.queue.get_mut(&number.0) {
-                    message.0 = queue.0;
+            Op::Assign(to) => {
+                if let Some(message) = self.queue.get_mut(&to.number.0) {
+                    message.0 = to.queue.0;
                 }
             }
             Op::Release(number) => {
@@ -266,10 +266,13 @@ impl Traffic {
                 self.groups.retain(|id| *id != group.0);
                 Op::CloseGroup(group)
             }
-            12 => Op::Assign {
+            12 => Op::Assign(Assignment {
                 number,
                 queue: if dice.below(2) == 0 { session } else { group },
-            },
+                qos: Qos::ExactlyOnce,
+                retain: dice.below(2) == 0,
+                subscription_id: None,
+            }),
             13 => Op::Release(number),
             14..=16 => {
                 self.messages.retain(|message| *message != number.0);

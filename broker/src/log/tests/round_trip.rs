@@ -196,10 +196,13 @@ fn queued_messages_move_and_go() {
         enqueue(2, 9),
         enqueue(4, 1),
     ];
-    let assign = Op::Assign {
+    let assign = Op::Assign(Assignment {
         number: QueueNumber(2),
         queue: StoredId(1),
-    };
+        qos: Qos::ExactlyOnce,
+        retain: false,
+        subscription_id: None,
+    });
     let more = [assign, Op::Release(QueueNumber(2)), dequeue(4)];
     let found = stored(&[&first, &more], at(WALL));
     let queue: Vec<_> = found
@@ -218,6 +221,41 @@ fn queued_messages_move_and_go() {
     let closed = stored(&[&first, &[Op::CloseGroup(StoredId(9))]], at(WALL));
     assert!(closed.groups.is_empty());
     assert_eq!(numbers(&closed), [4]);
+}
+
+/// A member has the message as it asked for it, whether or not the message came in the same window.
+#[test]
+fn a_message_is_delivered_after_a_restart_as_its_member_asked_for_it() {
+    let group = Op::OpenGroup(StoredGroup {
+        id: StoredId(9),
+        filter: "$share/g/a".into(),
+    });
+    let of_group = StoredMessage {
+        retain: true,
+        ..queued(2, 9)
+    };
+    let assignment = Assignment {
+        number: QueueNumber(2),
+        queue: StoredId(1),
+        qos: Qos::ExactlyOnce,
+        retain: false,
+        subscription_id: SubscriptionId::new(7),
+    };
+    let assign = Op::Assign(assignment.clone());
+    let before = [open(1), group, Op::Enqueue(of_group)];
+    let in_one = [&before[..], std::slice::from_ref(&assign)].concat();
+    for windows in [&[&in_one[..]][..], &[&before, &[assign]]] {
+        let found = stored(windows, at(WALL));
+        let [row] = &found.queue[..] else {
+            panic!("{:?}", found.queue)
+        };
+        assert_eq!((row.queue, row.qos), (StoredId(1), Qos::ExactlyOnce));
+        assert!(!row.retain);
+        assert_eq!(
+            &row.subscription_ids[..],
+            assignment.subscription_id.as_slice()
+        );
+    }
 }
 
 #[test]

@@ -11,14 +11,15 @@ fn left(ops: &[Op]) -> Vec<String> {
     let word = |write: &Write<'_>| match write {
         Write::Enqueue {
             message,
-            queue,
+            assigned,
             released,
         } => {
+            let queue = assigned.map_or(message.queue, |assigned| assigned.queue);
             let released = if *released { " released" } else { "" };
             format!("enqueue {} for {}{released}", message.number.0, queue.0)
         }
         Write::Op(Op::Dequeue(number)) => format!("dequeue {}", number.0),
-        Write::Op(Op::Assign { number, queue }) => format!("assign {} to {}", number.0, queue.0),
+        Write::Op(Op::Assign(to)) => format!("assign {} to {}", to.number.0, to.queue.0),
         Write::Op(Op::Release(number)) => format!("release {}", number.0),
         Write::Op(Op::Retain { change, .. }) => format!("retain {change}"),
         Write::Op(Op::Forget(topic)) => format!("forget {topic}"),
@@ -28,10 +29,13 @@ fn left(ops: &[Op]) -> Vec<String> {
 }
 
 fn assign(number: u64, queue: u64) -> Op {
-    Op::Assign {
+    Op::Assign(Assignment {
         number: QueueNumber(number),
         queue: StoredId(queue),
-    }
+        qos: Qos::ExactlyOnce,
+        retain: false,
+        subscription_id: None,
+    })
 }
 
 fn release(number: u64) -> Op {

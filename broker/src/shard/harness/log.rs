@@ -123,9 +123,12 @@ impl Store {
                 self.highest.1 = self.highest.1.max(message.number.0);
                 self.queue.insert(message.number, message.clone());
             }
-            Op::Assign { number, queue } => {
-                if let Some(row) = self.queue.get_mut(number) {
-                    row.queue = *queue;
+            Op::Assign(to) => {
+                if let Some(row) = self.queue.get_mut(&to.number) {
+                    row.queue = to.queue;
+                    row.qos = to.qos;
+                    row.retain = to.retain;
+                    row.subscription_ids = to.subscription_id.into_iter().collect();
                 }
             }
             Op::Release(number) => {
