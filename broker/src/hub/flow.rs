@@ -177,10 +177,8 @@ impl SubscriptionIds {
 }
 
 impl Queued {
-    /// The identifier that a durable message has in every life of the broker.
     fn derived_id(&self) -> Option<PacketId> {
-        let number = self.number?.0;
-        PacketId::new((number % u64::from(u16::MAX)) as u16 + 1)
+        self.number.and_then(derived_id)
     }
 
     /// Bytes that it holds in memory while it waits.
@@ -298,21 +296,25 @@ impl Flow {
         });
     }
 
-    /// A message that the store says was released: PUBREL is what the client hears of it.
-    pub(crate) fn restore_released(&mut self, number: QueueNumber) {
-        let id = (number.0 % u64::from(u16::MAX)) as u16 + 1;
-        let Some(id) = PacketId::new(id) else { return };
-        if let Err(at) = self.ids.binary_search(&id) {
-            self.ids.insert(at, id);
-            self.inflight.push_back(InFlight {
-                packet_id: id,
-                qos: Qos::ExactlyOnce,
-                released: true,
-                number: Some(number),
-                origin: None,
-                message: None,
-            });
-        }
+    /// A message that the store says was released: PUBREL is what the client hears of it. False if another has its
+    /// identifier: then its row is of no use.
+    pub(crate) fn restore_released(&mut self, number: QueueNumber) -> bool {
+        let Some(id) = derived_id(number) else {
+            return false;
+        };
+        let Err(at) = self.ids.binary_search(&id) else {
+            return false;
+        };
+        self.ids.insert(at, id);
+        self.inflight.push_back(InFlight {
+            packet_id: id,
+            qos: Qos::ExactlyOnce,
+            released: true,
+            number: Some(number),
+            origin: None,
+            message: None,
+        });
+        true
     }
 
     /// PUBACK.
@@ -589,4 +591,9 @@ impl Flow {
     fn is_used(&self, id: PacketId) -> bool {
         self.ids.binary_search(&id).is_ok()
     }
+}
+
+/// The identifier that a durable message has in every life of the broker.
+fn derived_id(number: QueueNumber) -> Option<PacketId> {
+    PacketId::new((number.0 % u64::from(u16::MAX)) as u16 + 1)
 }

@@ -1,6 +1,6 @@
 //! What a restart finds: sessions, share groups and queues that the store has kept go to the shards where they live.
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::flow::{Following, Queued, SubscriptionIds};
@@ -8,7 +8,7 @@ use super::lifecycle::{EXPIRY_NEVER, after};
 use super::retained::Snapshot;
 use super::routes::Options;
 use super::session::{Presence, Subscription, Will};
-use super::{Cause, Hub, RetainHandling, Session, SessionKey, Times, Wanted};
+use super::{Cause, Hub, RetainHandling, Session, SessionKey, SharedRights, Times, Wanted};
 use crate::authn::Principal;
 use crate::identity::Revision;
 use crate::log::{Op, StoredGroup, StoredId, StoredMessage, StoredSession, StoredSubscription};
@@ -58,14 +58,28 @@ impl Unclaimed {
         self.queues.remove(&id).unwrap_or_default()
     }
 
-    /// Share groups of which no session is left: their rows can go.
-    pub(super) fn drop_orphans(&mut self) -> Vec<Op> {
-        let wanted: std::collections::BTreeSet<&str> = self
-            .sessions
-            .iter()
-            .flat_map(|session| &session.subscriptions)
-            .map(|subscription| &*subscription.filter)
-            .collect();
+    /// Share groups of which no session is left that may have their messages: their rows can go.
+    pub(super) fn drop_orphans(&mut self, rights: &SharedRights) -> Vec<Op> {
+        let mut wanted: BTreeSet<&str> = BTreeSet::new();
+        for session in &self.sessions {
+            let mut filters = session
+                .subscriptions
+                .iter()
+                .filter_map(|subscription| TopicFilter::new(&subscription.filter).ok())
+                .filter(|filter| filter.share().is_some())
+                .peekable();
+            if filters.peek().is_none() {
+                continue;
+            }
+            let Some(principal) = rights.principal(&session.owner) else {
+                continue;
+            };
+            wanted.extend(
+                filters
+                    .filter(|filter| rights.subscribe(&principal, *filter).is_some())
+                    .map(|filter| filter.as_str()),
+            );
+        }
         let (kept, orphans) = std::mem::take(&mut self.groups)
             .into_iter()
             .partition(|group| wanted.contains(&*group.filter));
@@ -225,7 +239,10 @@ impl Hub {
         }
         for row in queue {
             if row.released {
-                flow.restore_released(row.number);
+                if !flow.restore_released(row.number) {
+                    // One PUBREL and one PUBCOMP are all that the client gets under this identifier.
+                    self.ops.push(Op::Dequeue(row.number));
+                }
                 continue;
             }
             flow.restore(Queued {

@@ -76,7 +76,7 @@ impl HubShared {
             }
         }
         let mut unclaimed = Unclaimed::new(sessions, groups, queue);
-        forgotten.extend(unclaimed.drop_orphans());
+        forgotten.extend(unclaimed.drop_orphans(&parts.rights));
         if !forgotten.is_empty() {
             parts.log.submit(forgotten);
         }

@@ -6,6 +6,7 @@ mod client;
 mod figures;
 mod log;
 mod oracle;
+mod restart;
 mod schedules;
 mod world;
 
