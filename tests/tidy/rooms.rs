@@ -81,6 +81,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "shard::Outbox",
             "shard::ShardId",
             "shard::Wheel",
+            "telemetry::Tally",
             "telemetry::ration",
         ],
     ),
