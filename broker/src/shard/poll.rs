@@ -68,6 +68,8 @@ pub struct ShardLoop {
     inbox: Receiver<Parcel<TcpStream>>,
     peers: Vec<ShardHandle>,
     postage: Postage<TcpStream>,
+    /// Shards that got something since the last wake-up: one wake-up is enough for all of it.
+    posted: Vec<bool>,
     out: Outbox,
     /// Connections with bytes to read, or ended.
     readable: VecDeque<ConnKey>,
@@ -147,6 +149,7 @@ impl ShardLoop {
             inbox: inbox.receiver,
             waiting: inbox.waiting,
             postage,
+            posted: vec![false; peers.len()],
             peers,
             out: Outbox::default(),
             readable: VecDeque::new(),
@@ -289,6 +292,7 @@ impl ShardLoop {
             }
             self.ship();
         }
+        self.wake_posted();
         self.shard.show_figures(&self.out);
     }
 
@@ -390,14 +394,26 @@ impl ShardLoop {
     }
 
     fn post(&mut self, to: ShardId, parcel: Parcel<TcpStream>) {
-        let peers = &self.peers;
+        let (peers, posted) = (&self.peers, &mut self.posted);
         self.postage
-            .post(to, parcel, |to, parcel| deliver(peers, to, parcel));
+            .post(to, parcel, |to, parcel| deliver(peers, posted, to, parcel));
     }
 
     fn retry_post(&mut self) {
-        let peers = &self.peers;
-        self.postage.retry(|to, parcel| deliver(peers, to, parcel));
+        let (peers, posted) = (&self.peers, &mut self.posted);
+        self.postage
+            .retry(|to, parcel| deliver(peers, posted, to, parcel));
+    }
+
+    /// Wakes the shards that got something in this turn.
+    fn wake_posted(&mut self) {
+        for (peer, posted) in self.peers.iter().zip(&mut self.posted) {
+            if std::mem::take(posted)
+                && let Err(error) = peer.waker.wake()
+            {
+                tracing::error!(%error, "cannot wake a shard");
+            }
+        }
     }
 
     /// Writes what is pending for a connection, as far as the socket takes it.
@@ -458,6 +474,7 @@ impl ShardLoop {
 
 fn deliver(
     peers: &[ShardHandle],
+    posted: &mut [bool],
     to: ShardId,
     parcel: Parcel<TcpStream>,
 ) -> Result<(), Parcel<TcpStream>> {
@@ -466,8 +483,8 @@ fn deliver(
     };
     match peer.inbox.try_send(parcel) {
         Ok(()) => {
-            if let Err(error) = peer.waker.wake() {
-                tracing::error!(%error, "cannot wake a shard");
+            if let Some(posted) = posted.get_mut(usize::from(to.0)) {
+                *posted = true;
             }
             Ok(())
         }
