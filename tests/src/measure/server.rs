@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use keygate_broker::config::{Flags, Given};
+use keygate_broker::config::{Flags, parse};
 use keygate_broker::keys::DataDir;
 use keygate_broker::rng::SystemRandom;
 use keygate_broker::serve::Running;
@@ -68,11 +68,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server that knows these people.
+    /// Starts a server that knows these people. Keygate runs so many shards; 0 is one a core.
     ///
     /// # Errors
     /// When it cannot be started, or does not accept.
-    pub fn start(kind: Kind, people: &People) -> Result<Self> {
+    pub fn start(kind: Kind, people: &People, shards: usize) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut broker_id = String::new();
         let mut command = match kind {
@@ -81,7 +81,7 @@ impl Server {
                 let data = directory.path().join("data");
                 broker_id = enrol(&data, &people.keys)?;
                 let mut command = itself(&["broker"])?;
-                command.arg(data);
+                command.arg(data).arg(shards.to_string());
                 command
             }
             Kind::Mosquitto => mosquitto(directory.path(), &people.passwords, false)?,
@@ -181,9 +181,9 @@ pub fn itself(args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-fn start(data: DataDir) -> Result<Running> {
+fn start(data: DataDir, shards: usize) -> Result<Running> {
     let any_port = Some("127.0.0.1:0".parse()?);
-    let config = Given::default().check(&Flags {
+    let config = parse(&format!("shards = {shards}"), "measured")?.check(&Flags {
         mqtt: any_port,
         coap: any_port,
         ..Flags::default()
@@ -192,7 +192,10 @@ fn start(data: DataDir) -> Result<Running> {
 }
 
 fn enrol(path: &Path, keys: &str) -> Result<String> {
-    let broker = start(DataDir::init(path, None, UnixTime(0), &mut SystemRandom)?)?;
+    let broker = start(
+        DataDir::init(path, None, UnixTime(0), &mut SystemRandom)?,
+        0,
+    )?;
     broker
         .registry()
         .import(&mut keys.as_bytes(), &mut |_| {})?;
@@ -205,8 +208,8 @@ fn enrol(path: &Path, keys: &str) -> Result<String> {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn run_broker(path: &Path) -> Result<()> {
-    let broker = start(DataDir::open(path)?)?;
+pub fn run_broker(path: &Path, shards: &str) -> Result<()> {
+    let broker = start(DataDir::open(path)?, shards.parse()?)?;
     writeln!(
         std::io::stdout(),
         "{}",

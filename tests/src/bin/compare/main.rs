@@ -21,10 +21,10 @@ use round::{Case, Figures};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, directory] = args.as_slice()
+    if let [role, directory, shards] = args.as_slice()
         && role == "broker"
     {
-        return ended(run_broker(directory.as_ref()).map(|()| ExitCode::SUCCESS));
+        return ended(run_broker(directory.as_ref(), shards).map(|()| ExitCode::SUCCESS));
     }
     if let ["--help" | "-h"] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         let _ = writeln!(io::stdout(), "{USAGE}");
@@ -53,7 +53,9 @@ fn compare(options: &Options) -> Result<ExitCode> {
     for round in 1..=options.rounds {
         for (case, figures) in cases.iter().zip(&mut rounds) {
             tell(&format!("round {round} of {}: {case}", options.rounds));
-            figures.push(round::run(case).with_context(|| format!("measuring {case}"))?);
+            figures.push(
+                round::run(case, options.shards).with_context(|| format!("measuring {case}"))?,
+            );
         }
     }
     let measured: Vec<(Case, Figures)> = cases

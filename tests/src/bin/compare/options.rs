@@ -4,11 +4,12 @@ use keygate_tests::measure::Kind;
 use crate::round::Case;
 
 pub(crate) const USAGE: &str = "\
-usage: cargo compare [--quick] [--rounds N] [--connections N[,N…]] [--check] [--json]
+usage: cargo compare [--quick] [--rounds N] [--connections N[,N…]] [--shards N] [--check] [--json]
 
   --quick          one round at 1,000 connections: two minutes instead of twenty
   --rounds N       medians of so many [default: 3]
   --connections N  how many connections, at least 1000 and at most 18000 [default: 1000,10000,18000]
+  --shards N       shards of Keygate [default: one a core]; Mosquitto has one thread
   --check          exit with 3 if a budget is missed
   --json           print JSON
 
@@ -18,12 +19,16 @@ Needs Mosquitto: apt-get install mosquitto";
 const CONNECTIONS_MIN: u32 = 1_000;
 /// A process may open 20,000 files.
 const CONNECTIONS_MAX: u32 = 18_000;
+/// More than the cores of any machine that this is for.
+const SHARDS_MAX: usize = 64;
 
 /// What to measure, how often, and what to do with it.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) connections: Vec<u32>,
+    /// Keygate's; 0 is one a core.
+    pub(crate) shards: usize,
     pub(crate) check: bool,
     pub(crate) json: bool,
 }
@@ -33,6 +38,7 @@ impl Options {
         let mut options = Self {
             rounds: 3,
             connections: vec![1_000, 10_000, 18_000],
+            shards: 0,
             check: false,
             json: false,
         };
@@ -50,6 +56,12 @@ impl Options {
                     options.rounds = rounds
                         .filter(|rounds| (1..=99).contains(rounds))
                         .ok_or("--rounds takes a number from 1 to 99")?;
+                }
+                "--shards" => {
+                    let shards = args.next().and_then(|text| text.parse().ok());
+                    options.shards = shards
+                        .filter(|shards| (1..=SHARDS_MAX).contains(shards))
+                        .ok_or_else(|| format!("--shards takes a number from 1 to {SHARDS_MAX}"))?;
                 }
                 "--connections" => {
                     let text = args.next().ok_or("--connections takes a number")?;
@@ -130,9 +142,12 @@ mod tests {
             "--connections 999",
             "--connections 18001",
             "--connections x",
+            "--shards 0",
+            "--shards 65",
         ] {
             assert!(of(line).is_err(), "{line}");
         }
         assert_eq!(of("--quick").expect("good").rounds, 1);
+        assert_eq!(of("--shards 1").expect("good").shards, 1);
     }
 }

@@ -82,7 +82,7 @@ impl Figures {
 }
 
 /// Starts the broker, runs the fleet on it, and says what that cost.
-pub(crate) fn run(case: &Case) -> Result<Figures> {
+pub(crate) fn run(case: &Case, shards: usize) -> Result<Figures> {
     let warm_up = warm_up(case)?;
     let scenario = load(case)?;
     let both = [&warm_up, &scenario];
@@ -93,7 +93,7 @@ pub(crate) fn run(case: &Case) -> Result<Figures> {
         ),
         passwords: text(both.iter().flat_map(|fleet| password_lines(fleet))),
     };
-    let server = Server::start(case.kind, &people)?;
+    let server = Server::start(case.kind, &people, shards)?;
     let hints = Hints {
         mqtt: Some(server.address.to_string()),
         broker_id: Some(server.broker_id.clone()).filter(|id| !id.is_empty()),

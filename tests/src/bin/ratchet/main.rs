@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         [] => ratchet(false),
         ["--mosquitto"] => ratchet(true),
         ["floor"] => floor::run().map(|()| true),
-        ["broker", directory] => run_broker(directory.as_ref()).map(|()| true),
+        ["broker", directory, shards] => run_broker(directory.as_ref(), shards).map(|()| true),
         _ => {
             let _ = writeln!(io::stderr(), "{USAGE}");
             return ExitCode::from(2);
@@ -92,7 +92,7 @@ fn ratchet(mosquitto: bool) -> Result<bool> {
 }
 
 fn round(kind: Kind) -> Result<Cost> {
-    let server = Server::start(kind, &client::people(WARM_UP + CONNECTIONS))?;
+    let server = Server::start(kind, &client::people(WARM_UP + CONNECTIONS), 0)?;
     // Warm up with clients that leave again: code, pools and tables are then in memory.
     drop(client::log_in_all(&server, 0..WARM_UP)?);
     server.settle()?;
