@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bounds;
 mod documents;
 mod files;
 mod rooms;

@@ -93,13 +93,17 @@ impl SqliteLog {
     }
 
     pub(super) fn start(writer: Writer, settings: LogSettings) -> Result<Arc<Self>, LogError> {
+        let full = !writer.has_reserve();
+        if full {
+            settings.reached.reserve_bytes.add();
+        }
         let shared = Arc::new(Shared {
             window: Mutex::default(),
             filled: Condvar::new(),
             durable: AtomicU64::new(0),
             waiting_ops: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
-            full: AtomicBool::new(!writer.has_reserve()),
+            full: AtomicBool::new(full),
             settings,
             on_durable: RwLock::default(),
             on_full: RwLock::default(),

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::limits::Reached;
 use crate::log::error::CommitError;
 use crate::log::writer::WAL_PAGES;
 
@@ -108,8 +109,13 @@ fn a_window_that_finds_no_room_at_all_is_kept_and_tried_again() {
 #[test]
 fn a_start_without_room_for_the_reserve_is_full() {
     let place = Place::new();
-    let (log, _) = place.log_with(|settings| settings.reserve_bytes = 1 << 50);
+    let reached = Arc::new(Reached::default());
+    let (log, _) = place.log_with(|settings| {
+        settings.reserve_bytes = 1 << 50;
+        settings.reached = Arc::clone(&reached);
+    });
     assert!(log.is_full());
+    assert_eq!(reached.reserve_bytes.get(), 1);
     let number = log.submit(vec![open(1)]);
     log.stop();
     assert_eq!(log.durable(), number);

@@ -128,19 +128,28 @@ impl Still {
 
 #[test]
 fn the_first_window_goes_at_once_and_the_next_at_its_mark() {
-    let still = Still::new(|_| {});
+    let reached = Arc::new(Reached::default());
+    let still = Still::new(|settings| settings.reached = Arc::clone(&reached));
     let first = still.log.submit(vec![open(1)]);
     still.until(first);
+    assert_eq!(reached.log_commit_ms.get(), 0);
     // No time passes, so nothing can be committed, however long this takes.
     let second = still.log.submit(vec![enqueue(1, 1)]);
     let third = still.log.submit(vec![enqueue(2, 1)]);
     assert!(first < second && second < third);
+    // The thread comes to wait for the mark: no time passes that could let it off.
+    let waits = || reached.log_commit_ms.get() == 1;
+    assert!((0..100_000_000).any(|_| {
+        std::thread::yield_now();
+        waits()
+    }));
     still.clock.advance(1);
     assert_eq!(still.log.durable(), first);
     still.clock.advance(1);
     still.until(second);
-    // Both went in one window.
+    // Both went in one window, which waited once.
     assert_eq!(still.log.durable(), third);
+    assert!(waits());
     assert_eq!(still.log.submit(Vec::new()), third);
 }
 

@@ -5,10 +5,13 @@ use super::client::Client;
 use super::schedules::{connect_steady, registry, world_with};
 use super::world::World;
 use crate::identity::Registry;
-use crate::limits::Limits;
+use crate::limits::{Limits, Reached};
 use crate::telemetry::EventKind;
 use crate::telemetry::event::DisconnectCause;
 use keygate_protocol::mqtt::{DecodeError, ReasonCode};
+
+type Change = fn(&mut Limits);
+type Read = fn(&Reached) -> u64;
 
 fn limited(change: impl FnOnce(&mut Limits)) -> (World, Registry) {
     let registry = registry();
@@ -223,10 +226,17 @@ fn topic_levels_bound_names_and_filters() {
 
 #[test]
 fn retained_messages_and_bytes_have_bounds() {
-    for change in [
-        (|limits: &mut Limits| limits.retained_messages = 1) as fn(&mut Limits),
-        |limits| limits.retained_bytes = 300,
-    ] {
+    let bounds: [(Change, Read); 2] = [
+        (
+            |limits| limits.retained_messages = 1,
+            |reached| reached.retained_messages.get(),
+        ),
+        (
+            |limits| limits.retained_bytes = 300,
+            |reached| reached.retained_bytes.get(),
+        ),
+    ];
+    for (change, count) in bounds {
         let (mut world, _registry) = ready(change);
         world.clients[0].expects_refusal = true;
         for topic in ["devices/steady-0/a", "devices/steady-0/b"] {
@@ -236,6 +246,7 @@ fn retained_messages_and_bytes_have_bounds() {
         world.settle();
         assert_eq!(world.clients[0].refused, [ReasonCode::QuotaExceeded]);
         assert_eq!(world.hub.retained_messages(), 1);
+        assert_eq!(count(&world.hub.reached), 1);
     }
 }
 

@@ -8,6 +8,7 @@ mod log;
 mod oracle;
 mod restart;
 mod schedules;
+mod session_bounds;
 mod world;
 
 use client::Client;

@@ -56,7 +56,7 @@ pub(super) fn gate_with(
         directory: Arc::clone(directory),
         challenges,
         started: UnixTime(1_899_999_000),
-        session_max_s: None,
+        session_max_s: Some(limits.session_s).filter(|&seconds| seconds != 0),
         replay: ReplayBounds::default(),
     };
     Arc::new(Gate {
