@@ -1,4 +1,6 @@
 //! The broker put together: opens the store, wires the rooms, starts the threads, and ends them in order.
+mod system;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -30,6 +32,7 @@ use crate::token::{TOKEN_LIFE_S, TokenIssuer};
 use keygate_protocol::ident::IdError;
 use keygate_protocol::mqtt::ReasonCode;
 use socket2::{Domain, Protocol, Socket, Type};
+use system::System;
 use thiserror::Error;
 
 /// Ids in one mail about changed identities: a shard looks each up, so an import must not hold it up.
@@ -108,6 +111,7 @@ pub struct Running {
     clock: Arc<dyn Clock>,
     // In the order in which they end.
     admin: Option<admin::Server>,
+    system: Option<System>,
     coap: Option<coap::Server>,
     shards: Vec<ShardHandle>,
     threads: Vec<JoinHandle<()>>,
@@ -162,6 +166,7 @@ impl Running {
             audit,
             clock,
             admin: None,
+            system: None,
             coap: None,
             shards: Vec::new(),
             threads: Vec::new(),
@@ -178,6 +183,7 @@ impl Running {
         running.follow_log();
         running.start_coap(&parts, udp)?;
         running.start_admin(&parts)?;
+        running.start_system(&parts, config)?;
         running.record(BrokerChange::Started);
         Ok(running)
     }
@@ -337,6 +343,15 @@ impl Running {
         Ok(())
     }
 
+    fn start_system(&mut self, parts: &Parts, config: &Config) -> Result<(), StartError> {
+        let (Some(every), Some(shard)) = (config.sys_interval(), self.shards.first()) else {
+            return Ok(());
+        };
+        let started = System::start(every, self.read_figures(parts), shard.clone());
+        self.system = Some(started.map_err(StartError::Thread)?);
+        Ok(())
+    }
+
     fn read_figures(&self, parts: &Parts) -> admin::ReadFigures {
         let (shards, hub) = (self.figures.clone(), Arc::clone(&parts.hub));
         let reached = Arc::clone(&parts.gate.reached);
@@ -365,6 +380,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // First nobody new, then everybody told, then the last words written.
         drop(self.admin.take());
+        drop(self.system.take());
         drop(self.coap.take());
         for shard in &self.shards {
             let _ = shard.send(Mail::Stop);

@@ -2,7 +2,7 @@
 use keygate_broker::identity::Transition;
 use keygate_broker::telemetry::event::DisconnectCause;
 use keygate_broker::telemetry::reason::RefusalReason;
-use keygate_protocol::mqtt::Version;
+use keygate_protocol::mqtt::{Qos, Version};
 use keygate_tests::broker::Broker;
 use keygate_tests::coap::Coap;
 use keygate_tests::device::{Asked, Device, WillWanted};
@@ -197,4 +197,26 @@ fn the_command_line_enrols_asserts_revokes_and_explains() {
         .run(&data, &["audit", "--refused", "--json", "--id", "dev-1"])
         .done();
     assert!(refused.contains("device_revoked"), "{refused}");
+}
+
+#[test]
+fn an_operator_hears_how_the_broker_is_and_a_device_does_not() {
+    let broker = Broker::with("sys_interval_s = 1");
+    let operator = Device::new("panel").with_role("operator");
+    let device = Device::new("dev-1");
+    broker.enrol([&operator, &device]);
+    let mut device = broker.log_in(&device);
+    assert_eq!(device.subscribe("$SYS/#", Qos::AtLeastOnce), 0x87);
+
+    let mut panel = broker.log_in(&operator);
+    panel.must_subscribe("$SYS/broker/uptime");
+    let said = [panel.receive(), panel.receive()];
+    let seconds = said.map(|message| {
+        assert_eq!(message.topic, "$SYS/broker/uptime");
+        let text = String::from_utf8(message.payload).unwrap();
+        let number = text.strip_suffix(" seconds").unwrap();
+        number.parse::<u64>().unwrap()
+    });
+    assert!(seconds[0] < seconds[1], "{seconds:?}");
+    device.must_have_received_nothing();
 }

@@ -11,11 +11,16 @@ use crate::telemetry::trail::{FILE_BYTES_LEAST, Keep};
 use keygate_protocol::assertion::CONFIGURED_LIFE_S_MAX;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Where MQTT listens when nothing was said.
 const MQTT_DEFAULT: SocketAddr = loopback(1883);
 /// Where CoAP listens when nothing was said.
 const COAP_DEFAULT: SocketAddr = loopback(5683);
+/// Seconds between two publications of `$SYS`, as in Mosquitto.
+const SYS_INTERVAL_S: u64 = 10;
+/// A day.
+const SYS_INTERVAL_S_MAX: u64 = 86_400;
 /// More shards than any machine has cores.
 const SHARDS_MAX: usize = 1_024;
 /// More files than anybody reads.
@@ -90,6 +95,7 @@ pub struct Config {
     pub(super) allow_plain: bool,
     pub(super) shards: usize,
     pub(super) log: String,
+    pub(super) sys_interval_s: u64,
     pub(super) assertion_reuse: AssertionReuse,
     pub(super) assertion_ttl_max_s: u64,
     pub(super) client_id: ClientIdRule,
@@ -120,6 +126,12 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             shards => shards,
         }
+    }
+
+    /// How often the broker publishes below `$SYS`; none if never.
+    #[must_use]
+    pub fn sys_interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.sys_interval_s)).filter(|every| !every.is_zero())
     }
 
     /// What is logged.
@@ -209,6 +221,7 @@ impl Given {
                 .or(raw.log.as_ref())
                 .map_or(LEVEL_DEFAULT, String::as_str)
                 .to_owned(),
+            sys_interval_s: raw.sys_interval_s.unwrap_or(SYS_INTERVAL_S),
             assertion_reuse: raw.login.assertion_reuse,
             assertion_ttl_max_s: raw.login.assertion_ttl_max_s,
             client_id: raw.login.client_id,
@@ -284,6 +297,8 @@ impl Given {
             };
         let shards = raw.shards.unwrap_or(0) as u64;
         bound("", "shards", shards, 0, SHARDS_MAX as u64);
+        let sys_interval_s = raw.sys_interval_s.unwrap_or(SYS_INTERVAL_S);
+        bound("", "sys_interval_s", sys_interval_s, 0, SYS_INTERVAL_S_MAX);
         bound(
             "login",
             "assertion_ttl_max_s",

@@ -29,6 +29,7 @@ pub struct Given {
 pub(super) struct Raw {
     pub(super) shards: Option<usize>,
     pub(super) log: Option<String>,
+    pub(super) sys_interval_s: Option<u64>,
     pub(super) listeners: RawListeners,
     pub(super) login: RawLogin,
     pub(super) anonymous: Option<RawAnonymous>,

@@ -59,8 +59,10 @@ impl Given {
                 from,
             });
         };
-        let integer = |n: usize| toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
-        add("", "shards", Some(integer(config.shards)), false);
+        let integer = |n: u64| toml::Value::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+        add("", "shards", Some(integer(config.shards as u64)), false);
+        let sys_interval_s = integer(config.sys_interval_s);
+        add("", "sys_interval_s", Some(sys_interval_s), false);
         add(
             "",
             "log",

@@ -39,6 +39,7 @@ pub use cause::{Cause, WillFate};
 pub(crate) use delivery::{Delivery, Recipient};
 pub use engine::Hub;
 pub use message::{Message, MessageParts};
+pub use publish::Own;
 pub(crate) use publish::{Publication, PublishError};
 pub use rights::{Rights, SharedRights, Standing, Voice};
 pub(crate) use routes::{HashSeed, Options, Subscriber};

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::acks::Pending;
@@ -7,7 +8,7 @@ use super::{Delivery, Hub, Message, Options, Recipient, SessionKey, Subscriber, 
 use crate::authz::Permit;
 use crate::log::{LogNumber, Op, QueueNumber, StoredId, StoredMessage};
 use crate::shard::Outbox;
-use keygate_protocol::mqtt::{PacketId, Qos};
+use keygate_protocol::mqtt::{PacketId, Publish, Qos};
 
 /// A message that is let in, and how.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,15 @@ pub(crate) struct Publication<'m> {
     pub(crate) from: Option<SessionKey>,
     /// The identifier of a QoS 2 publish: it is kept until the client releases it.
     pub(crate) received: Option<PacketId>,
+}
+
+/// Something that the broker says of itself, below `$SYS/`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Own {
+    /// Where.
+    pub topic: Cow<'static, str>,
+    /// What, for people.
+    pub payload: String,
 }
 
 /// Why a permitted message was not accepted.
@@ -74,6 +84,21 @@ impl Hub {
         }
         self.recipients = recipients;
         Ok(number)
+    }
+
+    /// Publishes what the broker says of itself: retained in memory, never in the log, and never refused, for there are
+    /// only so many such topics. Nobody needs a permit but those who receive it.
+    pub(crate) fn publish_own(&mut self, own: &Own, times: Times, out: &mut Outbox) {
+        let mut publish = Publish::new(&own.topic, own.payload.as_bytes());
+        publish.retain = true;
+        let message = Message::of_publish(&publish, None, times);
+        let mut recipients = Vec::new();
+        let shared = Arc::clone(&self.shared);
+        let mut retained = shared.retained_mut();
+        self.route(&message, None, &mut recipients);
+        retained.set_own(Arc::clone(&message));
+        drop(retained);
+        self.dispatch(split(&message, recipients), times, out);
     }
 
     /// Who gets the message: each session and each share group once, with the highest QoS of its subscriptions and all

@@ -83,6 +83,12 @@ impl Retained {
         Ok(change)
     }
 
+    /// Makes what the broker says of itself the retained message of its topic, whatever the bounds: it takes as much as it
+    /// took before.
+    pub(crate) fn set_own(&mut self, message: Arc<Message>) {
+        self.put(self.last_change + 1, message);
+    }
+
     /// Changes from now on have higher numbers than this one: those of deleted topics are not used again.
     pub(crate) fn start_behind(&mut self, change: u64) {
         self.last_change = self.last_change.max(change);

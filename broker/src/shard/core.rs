@@ -353,6 +353,11 @@ impl Shard {
             Input::Closed(conn) => self.closed(conn, times, out),
             Input::Mail(Mail::Deliver(delivery)) => self.hub.deliver(delivery, times, out),
             Input::Mail(Mail::Share(mail)) => self.hub.share(mail, times, out),
+            Input::Mail(Mail::Own(all)) => {
+                for own in &*all {
+                    self.hub.publish_own(own, times, out);
+                }
+            }
             Input::Mail(Mail::Recheck(ids)) => self.recheck(&ids, times, out),
             Input::Mail(Mail::Stop) => self.stop(times, out),
         }

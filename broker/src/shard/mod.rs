@@ -25,7 +25,7 @@ pub use outbox::{Close, Outbox, Wrote};
 pub(crate) use postage::{Parcel, Postage};
 pub(crate) use wheel::Wheel;
 
-use crate::hub::{Delivery, Sharing};
+use crate::hub::{Delivery, Own, Sharing};
 use std::sync::Arc;
 
 slotmap::new_key_type! {
@@ -46,6 +46,8 @@ pub enum Mail {
     Share(Sharing),
     /// These identities changed: look at their sessions again.
     Recheck(Arc<[Arc<str>]>),
+    /// What the broker says of itself.
+    Own(Arc<[Own]>),
     /// The broker stops: end every session.
     Stop,
 }

@@ -9,6 +9,7 @@ mod oracle;
 mod restart;
 mod schedules;
 mod session_bounds;
+mod system;
 mod world;
 
 use client::Client;

@@ -18,11 +18,12 @@ type Read = fn(&Reached) -> u64;
 
 /// A client that answers nothing, and remembers what it was told.
 #[derive(Default)]
-struct Raw {
+pub(super) struct Raw {
     input: Vec<u8>,
     codes: Vec<ReasonCode>,
     /// Topics as they came: empty where only an alias was sent.
-    topics: Vec<String>,
+    pub(super) topics: Vec<String>,
+    pub(super) payloads: Vec<String>,
     session_expiry_s: Option<u32>,
     keep_alive_s: Option<u16>,
     is_closed: bool,
@@ -43,7 +44,11 @@ impl Endpoint for Raw {
                 }
                 Packet::Suback(suback) => self.codes.extend(suback.codes),
                 Packet::Puback(ack) => self.codes.push(ack.code),
-                Packet::Publish(publish) => self.topics.push(publish.topic.into()),
+                Packet::Publish(publish) => {
+                    self.topics.push(publish.topic.into());
+                    let payload = String::from_utf8_lossy(publish.payload);
+                    self.payloads.push(payload.into_owned());
+                }
                 Packet::Disconnect(goodbye) => {
                     self.codes.push(goodbye.code);
                     self.is_closed = true;
@@ -72,10 +77,10 @@ impl Endpoint for Raw {
 }
 
 /// A broker that lets everybody do everything outside of `secret`, and two clients.
-fn open_world(change: impl FnOnce(&mut Limits)) -> World<Raw> {
+pub(super) fn open_world(change: impl FnOnce(&mut Limits)) -> World<Raw> {
     let mut limits = Limits::default();
     change(&mut limits);
-    let role = Role::open(ROLE_ANONYMOUS, &["#"], &["secret/#"]).unwrap();
+    let role = Role::open(ROLE_ANONYMOUS, &["#", "$SYS/#"], &["secret/#"]).unwrap();
     let rules = ListenerRules {
         client_id: ClientIdRule::Free,
         ..ListenerRules::loopback().and_anonymous()
@@ -99,7 +104,11 @@ fn setting(limits: Limits) -> Setting {
     }
 }
 
-fn connect(world: &mut World<Raw>, client: usize, change: impl FnOnce(&mut Connect<'_>)) {
+pub(super) fn connect(
+    world: &mut World<Raw>,
+    client: usize,
+    change: impl FnOnce(&mut Connect<'_>),
+) {
     world.open(client, |_, _, out| {
         let mut connect = Connect::new(Version::V5, ["raw-0", "raw-1"][client]);
         connect.keep_alive_s = 0;
@@ -110,7 +119,7 @@ fn connect(world: &mut World<Raw>, client: usize, change: impl FnOnce(&mut Conne
     assert_eq!(world.clients[client].codes, [ReasonCode::Success]);
 }
 
-fn subscribe(world: &mut World<Raw>, client: usize, filter: &str) {
+pub(super) fn subscribe(world: &mut World<Raw>, client: usize, filter: &str) {
     let wanted = Subscription::new(TopicFilter::new(filter).unwrap(), Qos::AtLeastOnce);
     world.act(client, |_, out| {
         Subscribe::new(PacketId::MIN, &[wanted])

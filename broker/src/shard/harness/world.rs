@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Client, TestLog};
 use crate::gate::Gate;
-use crate::hub::{HubParts, HubShared, Times};
+use crate::hub::{HubParts, HubShared, Own, Times};
 use crate::limits::Limits;
 use crate::log::Recovered;
 use crate::rng::SeededRandom;
@@ -372,6 +372,13 @@ impl<C: Endpoint> World<C> {
         for unit in &mut self.units {
             unit.inbox.push_back(Parcel::Mail(mail.clone()));
         }
+    }
+
+    /// The first shard hears what the broker says of itself.
+    pub(super) fn say(&mut self, own: &[Own]) {
+        let mail = Parcel::Mail(Mail::Own(own.into()));
+        self.units[0].inbox.push_back(mail);
+        self.settle();
     }
 
     /// The client takes what has come. Says whether something had.
