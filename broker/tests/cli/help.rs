@@ -21,6 +21,7 @@ const COMMANDS: &[&[&str]] = &[
     &["token", "inspect"],
     &["why"],
     &["audit"],
+    &["status"],
     &["config"],
     &["config", "check"],
     &["config", "show"],
