@@ -1,4 +1,7 @@
 //! What a process has used, as the operating system counts it.
+use std::io;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 const PAGE_BYTES: f64 = 4_096.0;
@@ -20,9 +23,7 @@ impl Usage {
     pub fn of(pid: u32) -> Result<Self> {
         let mut cpu_ns = 0;
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
-            let running = schedstat.split_whitespace().next().context("schedstat")?;
-            cpu_ns += running.parse::<u64>()?;
+            cpu_ns += running_ns(&task?.path())?;
         }
         let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
         let pages: f64 = statm.split_whitespace().nth(1).context("statm")?.parse()?;
@@ -51,6 +52,22 @@ impl Usage {
     }
 }
 
+/// How long a thread has run, ns. One that ended since it was listed has run for nothing that is still counted.
+fn running_ns(task: &Path) -> Result<u64> {
+    let schedstat = match std::fs::read_to_string(task.join("schedstat")) {
+        Err(error) if has_ended(&error) => return Ok(0),
+        read => read?,
+    };
+    let running = schedstat.split_whitespace().next().context("schedstat")?;
+    Ok(running.parse()?)
+}
+
+/// A thread that ended: its directory is gone, or it ended between the opening and the reading of its file.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
 /// The median of one figure over several rounds; not a number if there was none.
 pub fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
@@ -66,6 +83,14 @@ mod tests {
     fn the_median_is_the_middle_one() {
         assert!((median(&[3.0, 1.0, 2.0], |figure| *figure) - 2.0).abs() < f64::EPSILON);
         assert!(median::<f64>(&[], |figure| *figure).is_nan());
+    }
+
+    #[test]
+    fn a_thread_that_ended_counts_for_nothing() {
+        let ended = Path::new("/proc/self/task/0");
+        assert_eq!(running_ns(ended).expect("it is left out"), 0);
+        let other = Path::new("/proc/self/task/\0");
+        assert!(running_ns(other).is_err(), "not every error is an end");
     }
 
     #[test]
