@@ -67,11 +67,23 @@ impl Stage {
     /// The right was refused, and the trail says which.
     #[track_caller]
     fn recorded(&self, client: &Client, topic: &str, action: RightAction) -> RightReason {
+        self.recorded_with(client, topic, action, Some(NOT_AUTHORIZED))
+    }
+
+    /// The same, for a client that was told something else, or nothing.
+    #[track_caller]
+    fn recorded_with(
+        &self,
+        client: &Client,
+        topic: &str,
+        action: RightAction,
+        told: Option<u8>,
+    ) -> RightReason {
         let (tried, reason, code) = self
             .broker
             .trail()
             .refused_right(client.wire.local(), topic);
-        assert_eq!((tried, code), (action, NOT_AUTHORIZED), "{topic}");
+        assert_eq!((tried, code), (action, told), "{topic}");
         reason
     }
 }
@@ -152,7 +164,12 @@ fn in_3_1_1_publishing_elsewhere_ends_the_session() {
         ..Publish::new("devices/dev-2/reported", b"x")
     }));
     assert_eq!(client.end(), None);
-    stage.recorded(&client, "devices/dev-2/reported", RightAction::Publish);
+    stage.recorded_with(
+        &client,
+        "devices/dev-2/reported",
+        RightAction::Publish,
+        None,
+    );
     witness.nothing_happened();
 }
 
@@ -181,6 +198,11 @@ fn in_3_1_1_subscribing_elsewhere_is_refused_with_0x80() {
         .log_in_by_assertion(&stage.device, Version::V311);
     for filter in ["#", "devices/dev-2/#", "$share/g/devices/dev-2/#"] {
         assert_eq!(client.subscribe(filter, Qos::AtMostOnce), 0x80, "{filter}");
+        let action = match filter.starts_with("$share") {
+            true => RightAction::Share,
+            false => RightAction::Subscribe,
+        };
+        stage.recorded_with(&client, filter, action, Some(0x80));
     }
     client.must_stand();
 }
@@ -225,7 +247,7 @@ fn a_will_elsewhere_is_refused_with_the_login() {
         assert_eq!(refused.err(), Some(Some(NOT_AUTHORIZED)), "{topic}");
         assert_eq!(
             stage.broker.trail().refused_right(local, topic),
-            (RightAction::Will, reason, NOT_AUTHORIZED)
+            (RightAction::Will, reason, Some(NOT_AUTHORIZED))
         );
     }
     witness.nothing_happened();

@@ -93,13 +93,17 @@ impl Trail {
         })
     }
 
-    /// The right to this topic that was refused to the connection from here.
+    /// The right to this topic that was refused to the connection from here, with the code that it was told.
     ///
     /// # Panics
     /// When none is recorded.
     #[must_use]
     #[track_caller]
-    pub fn refused_right(&self, peer: SocketAddr, on: &str) -> (RightAction, RightReason, u8) {
+    pub fn refused_right(
+        &self,
+        peer: SocketAddr,
+        on: &str,
+    ) -> (RightAction, RightReason, Option<u8>) {
         self.wait_for("refused right", |event| match event {
             EventKind::Right {
                 action,
@@ -159,6 +163,7 @@ fn origin(event: &EventKind) -> Option<&Origin> {
         EventKind::Broker { .. }
         | EventKind::Identity { .. }
         | EventKind::Import { .. }
-        | EventKind::Lost { .. } => None,
+        | EventKind::Lost { .. }
+        | EventKind::Undelivered { .. } => None,
     }
 }

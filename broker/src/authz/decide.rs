@@ -24,7 +24,8 @@ impl Policy {
         Ok(Permit::new(Action::Publish, Coverage::Full))
     }
 
-    /// May `principal` make this subscription? A shared one is judged by its filter and needs [`Action::Share`].
+    /// May `principal` make this subscription? A shared one is judged by its filter, needs [`Action::Share`]
+    /// and is granted for all that its filter matches or not at all.
     pub fn subscribe(
         &self,
         principal: &Principal,
@@ -38,6 +39,10 @@ impl Policy {
         self.judge(device, action, Asked::Filter(filter.plain()))?;
         // Granted, but if nothing of it could ever be delivered, it is refused all the same.
         let coverage = self.coverage(device, Asked::Filter(filter.plain()))?;
+        // A member that may not receive what it is handed would take it from the others.
+        if filter.share().is_some() && coverage != Coverage::Full {
+            return Err(denied(action, DeniedCause::NoRule));
+        }
         Ok(Permit::new(action, coverage))
     }
 

@@ -65,13 +65,17 @@ impl InWords<'_> {
                 let (attempt, topic) = (attempt(*action), shown(topic));
                 let who = Who(Some(identity), Some(client_id));
                 write!(f, "{attempt} `{topic}` by {who}: {reason} ")?;
-                write!(f, "(answered 0x{code:02x}); {}", From(origin))
+                match code {
+                    Some(code) => write!(f, "(answered 0x{code:02x}); {}", From(origin)),
+                    None => write!(f, "(not told); {}", From(origin)),
+                }
             }
             EventKind::Login { .. } | EventKind::Token { .. } => self.proof(f),
             EventKind::Broker { .. }
             | EventKind::Identity { .. }
             | EventKind::Import { .. }
-            | EventKind::Lost { .. } => self.change(f),
+            | EventKind::Lost { .. }
+            | EventKind::Undelivered { .. } => self.change(f),
         }
     }
 
@@ -115,6 +119,26 @@ impl InWords<'_> {
                     f,
                     "{count} events are missing here: the disk or the ring was full"
                 )
+            }
+            EventKind::Undelivered {
+                bound,
+                count,
+                identity,
+                client_id,
+                share,
+            } => {
+                match count {
+                    Some(count) => write!(f, "{count} messages were lost to ")?,
+                    None => f.write_str("messages are lost from now on to ")?,
+                }
+                match share {
+                    Some(filter) => write!(f, "`{}`", shown(filter))?,
+                    None => write!(f, "{}", Who(identity.as_deref(), client_id.as_deref()))?,
+                }
+                match bound {
+                    Some(bound) => write!(f, ": its queue is full ({})", shown(bound)),
+                    None => Ok(()),
+                }
             }
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use super::Established;
 use crate::authn::Refusal;
 use crate::authz::{Denied, DeniedCause};
-use crate::hub::{Cause, Session, Times};
+use crate::hub::{Cause, Loser, Loss, Lost, Session, Times};
 use crate::shard::{ListenerId, Outbox};
 use crate::telemetry::event::{
     DisconnectCause, Event, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
@@ -14,7 +14,7 @@ use crate::telemetry::ration::Rationed;
 use crate::telemetry::reason::{Method, RefusalReason};
 use keygate_protocol::ident::KeyId;
 use keygate_protocol::login::METHOD;
-use keygate_protocol::mqtt::{Connect, DecodeError, ReasonCode};
+use keygate_protocol::mqtt::{Connect, DecodeError, ReasonCode, Version};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ impl Source {
             reason: RightReason::InvalidTopic,
             identity: Box::default(),
             client_id: peer_text(connect.client_id),
-            code: code.value(),
+            code: Some(connack_code(connect.version, code)),
             origin: self.origin(),
         };
         Event {
@@ -173,7 +173,7 @@ impl Source {
             reason: reason(denied),
             identity: peer_text(identity),
             client_id: peer_text(connect.client_id),
-            code: ReasonCode::NotAuthorized.value(),
+            code: Some(connack_code(connect.version, ReasonCode::NotAuthorized)),
             origin: self.origin(),
         };
         Event {
@@ -264,12 +264,14 @@ impl Source {
 }
 
 impl Established<'_> {
-    /// Records that a right was refused, as far as this session may fill the trail with it.
+    /// Records that a right was refused, as far as this session may fill the trail with it; with the code that its
+    /// client is told, if there is one.
     pub(super) fn record_denial(
         &self,
         action: RightAction,
         topic: &str,
         denied: &Denied,
+        code: Option<ReasonCode>,
         out: &mut Outbox,
     ) {
         let Some(session) = self.hub.session(self.key) else {
@@ -282,12 +284,19 @@ impl Established<'_> {
         if rationed == Rationed::HoldBack {
             self.gate.reached.denied_events_s.add();
         } else {
-            out.record(self.refused_right(action, topic, denied), rationed);
+            let event = self.refused_right(action, topic, denied, code);
+            out.record(event, rationed);
         }
     }
 
     /// A right was refused in this session.
-    fn refused_right(&self, action: RightAction, topic: &str, denied: &Denied) -> Event {
+    fn refused_right(
+        &self,
+        action: RightAction,
+        topic: &str,
+        denied: &Denied,
+        code: Option<ReasonCode>,
+    ) -> Event {
         let session = self.hub.session(self.key);
         let kind = EventKind::Right {
             action,
@@ -295,13 +304,36 @@ impl Established<'_> {
             reason: reason(denied),
             identity: session.map_or_else(Box::default, |s| peer_text(s.principal.id())),
             client_id: session.map_or_else(Box::default, |s| peer_text(&s.client_id)),
-            code: ReasonCode::NotAuthorized.value(),
+            code: code.map(ReasonCode::value),
             origin: self.source.origin(),
         };
         Event {
             wall: self.times.wall,
             kind,
         }
+    }
+}
+
+/// Messages that a full queue could not take.
+pub(crate) fn undelivered(loss: Loss, times: Times) -> Event {
+    let (identity, client_id, share) = match loss.to {
+        Loser::Session(identity, client) => (Some(identity), Some(peer_text(&client)), None),
+        Loser::Group(filter) => (None, None, Some(peer_text(&filter))),
+    };
+    let (bound, count) = match loss.what {
+        Lost::Begins(bound) => (Some(bound.into()), None),
+        Lost::Ends(count) => (None, Some(count.into())),
+    };
+    let kind = EventKind::Undelivered {
+        bound,
+        count,
+        identity,
+        client_id,
+        share,
+    };
+    Event {
+        wall: times.wall,
+        kind,
     }
 }
 
@@ -345,6 +377,14 @@ fn method_of(connect: &Connect<'_>) -> Option<Method> {
         Some(METHOD) => Some(Method::KgEd25519),
         Some(_) => None,
         None => connect.password.map(|_| Method::Assertion),
+    }
+}
+
+/// What CONNACK says in this version.
+fn connack_code(version: Version, code: ReasonCode) -> u8 {
+    match version {
+        Version::V5 => code.value(),
+        Version::V311 => code.return_code().value(),
     }
 }
 

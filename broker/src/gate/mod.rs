@@ -13,7 +13,7 @@ mod subscribe;
 mod terms;
 mod will;
 
-pub(crate) use audit::Source;
+pub(crate) use audit::{Source, undelivered};
 pub(crate) use handshake::decode_connect;
 pub(crate) use handshake::{Admission, Handshake, Step};
 pub(crate) use packet::{Established, handle};

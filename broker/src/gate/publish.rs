@@ -96,17 +96,28 @@ fn permit(
             } else {
                 RightAction::Publish
             };
-            session.record_denial(action, publish.topic, &denied, out);
+            session.record_denial(action, publish.topic, &denied, told(session), out);
             ReasonCode::NotAuthorized
         })?;
     if let Some(answer) = publish.properties.response_topic {
         let name = TopicName::new(answer).map_err(|_| ReasonCode::TopicNameInvalid)?;
         let _readable = policy.receive(principal, name).map_err(|denied| {
-            session.record_denial(RightAction::ResponseTopic, answer, &denied, out);
+            session.record_denial(
+                RightAction::ResponseTopic,
+                answer,
+                &denied,
+                told(session),
+                out,
+            );
             ReasonCode::NotAuthorized
         })?;
     }
     Ok(permit)
+}
+
+/// The code that a client hears when it may not publish: MQTT 3.1.1 has none.
+fn told(session: &Established<'_>) -> Option<ReasonCode> {
+    (session.hub.version(session.key) == Some(Version::V5)).then_some(ReasonCode::NotAuthorized)
 }
 
 fn accept(

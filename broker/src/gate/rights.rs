@@ -1,5 +1,4 @@
 use super::Gate;
-use super::subscribe::is_whole;
 use crate::authn::{Owner, Principal};
 use crate::authz::Permit;
 use crate::hub::{Cause, Rights, Standing, Voice};
@@ -31,8 +30,7 @@ impl Rights for Gate {
     }
 
     fn subscribe(&self, principal: &Principal, filter: TopicFilter<'_>) -> Option<Permit> {
-        let permit = self.policy.subscribe(principal, filter).ok()?;
-        is_whole(filter, &permit).then_some(permit)
+        self.policy.subscribe(principal, filter).ok()
     }
 
     fn publish(&self, principal: &Principal, topic: TopicName<'_>, retain: bool) -> Option<Permit> {

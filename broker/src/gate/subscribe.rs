@@ -1,10 +1,10 @@
 use super::{Established, reply};
-use crate::authz::{Action, Coverage, Denied, DeniedCause, Permit};
+use crate::authz::Permit;
 use crate::hub::{Cause, Options, RetainHandling, SubscribeError, Wanted};
 use crate::shard::Outbox;
 use crate::telemetry::event::RightAction;
 use keygate_protocol::mqtt::{
-    self, Qos, ReasonCode, Subscribe, Subscription, SubscriptionId, Unsubscribe,
+    self, Qos, ReasonCode, Subscribe, Subscription, SubscriptionId, Unsubscribe, Version,
 };
 use keygate_protocol::topic::TopicFilter;
 
@@ -80,33 +80,25 @@ fn permit(
     let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {
         return Err(ReasonCode::UnspecifiedError);
     };
-    let denied = |action| Denied {
-        action,
-        cause: DeniedCause::NoRule,
-    };
     session
         .gate
         .policy
         .subscribe(principal, filter)
-        .and_then(|permit| match is_whole(filter, &permit) {
-            true => Ok(permit),
-            false => Err(denied(Action::Share)),
-        })
         .map_err(|denied| {
             let action = if filter.share().is_some() {
                 RightAction::Share
             } else {
                 RightAction::Subscribe
             };
-            session.record_denial(action, filter.as_str(), &denied, out);
-            session.gate.subscribe_refusal
+            let code = session.gate.subscribe_refusal;
+            let told = match session.hub.version(session.key) {
+                // SUBACK of MQTT 3.1.1 knows one failure.
+                Some(Version::V311) => ReasonCode::UnspecifiedError,
+                _ => code,
+            };
+            session.record_denial(action, filter.as_str(), &denied, Some(told), out);
+            code
         })
-}
-
-/// Whether a share is granted for all that its filter matches: a member that may not receive what it is handed would
-/// take it from the others.
-pub(super) fn is_whole(filter: TopicFilter<'_>, permit: &Permit) -> bool {
-    filter.share().is_none() || permit.coverage() == Coverage::Full
 }
 
 /// A client's UNSUBSCRIBE.

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::acks::Pending;
 use super::flow::{Following, QueueBound, QueueFull, Queued, SubscriptionIds};
 use super::{
-    Cause, Hub, HubShared, Message, Session, SessionKey, Standing, SubscriberKey, Target, Times,
-    Voice,
+    Cause, Hub, HubShared, Loss, Lost, Message, Session, SessionKey, Standing, SubscriberKey,
+    Target, Times, Voice,
 };
 use crate::identity::Revision;
 use crate::log::{LogNumber, Op, QueueNumber, StoredId};
@@ -201,8 +201,13 @@ impl Hub {
         if queued.origin.is_some() {
             return self.refuse(key, queued);
         }
+        self.ops.extend(queued.number.map(Op::Dequeue));
         self.tally.lost_by_sessions += 1;
-        self.drop_row(&queued);
+        session.lost = session.lost.saturating_add(1);
+        if session.lost == 1 {
+            let begins = Lost::Begins(bound.name());
+            self.losses.push(Loss::of(session, begins));
+        }
     }
 
     fn congest(&mut self, key: SessionKey) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::acks::Pending;
 use super::delivery::SNAPSHOT_MESSAGES;
 use super::{
-    Cause, GroupKey, HashSeed, HubShared, Recipient, Session, SessionKey, Subscriber,
+    Cause, GroupKey, HashSeed, HubShared, Loss, Recipient, Session, SessionKey, Subscriber,
     SubscriberKey, Target, Times,
 };
 use crate::log::{LogNumber, Op};
@@ -37,6 +37,8 @@ pub struct Hub {
     pub(super) congested: Vec<SessionKey>,
     /// Sessions that must end, and why: the gate ends them after the turn.
     pub(super) over: Vec<(SessionKey, Cause)>,
+    /// What was lost in this turn, for the audit log.
+    pub(crate) losses: Vec<Loss>,
     pub(super) found: Vec<Subscriber>,
     pub(super) recipients: Vec<Recipient>,
     /// Deadlines of sessions without a connection.
@@ -75,6 +77,7 @@ impl Hub {
             ready: Vec::new(),
             congested: Vec::new(),
             over: Vec::new(),
+            losses: Vec::new(),
             found: Vec::new(),
             recipients: Vec::new(),
             absent: Wheel::new(ABSENT_SLOTS, ABSENT_TICK_MS, now),

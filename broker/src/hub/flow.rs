@@ -131,6 +131,15 @@ impl QueueBound {
             Self::Shard => &reached.queued_bytes,
         }
     }
+
+    /// Its setting.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "queue_messages",
+            Self::Bytes => "queue_bytes",
+            Self::Shard => "queued_bytes",
+        }
+    }
 }
 
 /// What an acknowledgement meant.

@@ -116,6 +116,14 @@ impl GroupBound {
             Self::Bytes => &reached.share_bytes,
         }
     }
+
+    /// Its setting.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Messages => "share_messages",
+            Self::Bytes => "share_bytes",
+        }
+    }
 }
 
 /// What is to be done with a message that waited.

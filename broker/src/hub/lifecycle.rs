@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::cause::WillFate;
 use super::session::{Opening, Presence, Will};
-use super::{Cause, Hub, Publication, Session, SessionKey, Standing, Times};
+use super::{Cause, Hub, Loss, Lost, Publication, Session, SessionKey, Standing, Times};
 use crate::authn::Principal;
 use crate::log::{Op, StoredId, StoredSession, StoredWill};
 use crate::shard::Outbox;
@@ -66,9 +66,23 @@ impl Hub {
             self.ops
                 .extend(row.map(|row| Op::OpenSession(Box::new(row))));
         }
+        self.settle_losses(key);
         self.release_again(key, out);
         self.rejoin(key);
         self.revisit(key);
+    }
+
+    /// The audit log hears how much was lost to a session, if something was.
+    fn settle_losses(&mut self, key: SessionKey) {
+        if let Some(session) = self
+            .sessions
+            .get_mut(key)
+            .filter(|session| session.lost > 0)
+        {
+            self.losses
+                .push(Loss::of(session, Lost::Ends(session.lost)));
+            session.lost = 0;
+        }
     }
 
     /// The client has proved itself again: its rights and their end are new together.
@@ -150,6 +164,7 @@ impl Hub {
             self.unroute(key, filter);
         }
         self.empty(key);
+        self.settle_losses(key);
         let Some(mut session) = self.sessions.remove(key) else {
             return;
         };

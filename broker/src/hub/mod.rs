@@ -11,6 +11,7 @@
 //! | `session.rs` `flow.rs` | a session, and what is on its way to its client |
 //! | `lifecycle.rs` `recovery.rs` | sessions begin, lose their connection, come back, end; what a restart finds |
 //! | `publish.rs` `acks.rs` `delivery.rs` | a message comes in, is acknowledged, goes out |
+//! | `loss.rs` | what the audit log hears of messages that a full queue could not take |
 //! | `subscribe.rs` `routes.rs` | who wants what: one trie for all shards |
 //! | `share.rs` `group.rs` | shared subscriptions across shards; one group of them |
 //! | `retained.rs` `sweep.rs` | the newest message of every topic, and how it goes |
@@ -22,6 +23,7 @@ mod engine;
 mod flow;
 mod group;
 mod lifecycle;
+mod loss;
 mod message;
 mod publish;
 mod recovery;
@@ -38,6 +40,7 @@ pub(crate) mod wire;
 pub use cause::{Cause, WillFate};
 pub(crate) use delivery::{Delivery, Recipient};
 pub use engine::Hub;
+pub(crate) use loss::{Loser, Loss, Lost};
 pub use message::{Message, MessageParts};
 pub use publish::Own;
 pub(crate) use publish::{Publication, PublishError};

@@ -180,6 +180,7 @@ impl Hub {
             partial: false,
             watched: None,
             last_packet_id: 0,
+            lost: 0,
             reauthentication: None,
             denials: Cell::default(),
             subscriptions: Vec::new(),

@@ -31,6 +31,8 @@ pub(crate) struct Session {
     /// When it comes out of the wheel of absent sessions, if it is in there.
     pub(super) watched: Option<Millis>,
     pub(super) last_packet_id: u16,
+    /// Messages that its full queue could not take, since its client was last there.
+    pub(super) lost: u32,
     /// A re-authentication that waits for its proof.
     pub(crate) reauthentication: Option<Box<PendingProof>>,
     /// How many refused rights of it are recorded.
@@ -180,6 +182,7 @@ impl Session {
             partial: false,
             watched: None,
             last_packet_id: 0,
+            lost: 0,
             reauthentication: None,
             denials: Cell::default(),
             subscriptions: Vec::new(),

@@ -10,7 +10,7 @@ use super::acks::Pending;
 use super::flow::{Origin, Queued, SubscriptionIds};
 use super::group::{Dropped, Group, Handed, Membership, Next, Offer, Offered};
 use super::routes::Subscriber;
-use super::{GroupKey, Hub, SessionKey, SubscriberKey, Target, Times, Wanted};
+use super::{GroupKey, Hub, Loser, Loss, Lost, SessionKey, SubscriberKey, Target, Times, Wanted};
 use crate::identity::Revision;
 use crate::log::{Assignment, LogNumber, Op, QueueNumber, StoredGroup, StoredId};
 use crate::shard::{Mail, Outbox};
@@ -499,12 +499,11 @@ impl Hub {
                 if let Dropped::Full { first, bound } = dropped {
                     bound.count(&self.shared.reached).add();
                     self.tally.lost_by_groups += 1;
-                    if first {
-                        let filter = self.groups.get(key).map(|home| home.filter.clone());
-                        tracing::warn!(
-                            ?filter,
-                            "a share group's queue is full; its newest messages are lost"
-                        );
+                    if first && let Some(home) = self.groups.get(key) {
+                        self.losses.push(Loss {
+                            to: Loser::Group(home.filter.clone()),
+                            what: Lost::Begins(bound.name()),
+                        });
                     }
                 }
             }

@@ -238,6 +238,9 @@ impl Shard {
         let mut over = Vec::new();
         self.guarded(None, times, out, |shard, out| {
             over = shard.hub.end_turn(times, out);
+            let losses = shard.hub.losses.drain(..);
+            out.events
+                .extend(losses.map(|loss| gate::undelivered(loss, times)));
         });
         for (session, cause) in over {
             self.end_session(session, cause, times, out);

@@ -142,8 +142,10 @@ pub enum EventKind {
         identity: Box<str>,
         /// In which session.
         client_id: Box<str>,
-        /// The reason code of the answer, as on the wire.
-        code: u8,
+        /// The reason code of the answer, as on the wire; none if what was answered does not tell: MQTT 3.1.1 has no
+        /// code for it, and its connection ends, or the configuration has it acknowledged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u8>,
         /// Where it came from.
         origin: Origin,
     },
@@ -172,6 +174,25 @@ pub enum EventKind {
         /// Where it was asked for.
         origin: Origin,
     },
+    /// A queue was full: messages are lost to a session or a share group. Once when that begins, with the setting that
+    /// left no room; for a session once more when its client is back or the session ends, with the count.
+    Undelivered {
+        /// The setting under `[limits]`; none when it is over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bound: Option<Box<str>>,
+        /// How many messages were lost; none while it goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
+        /// Whose session.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<Box<str>>,
+        /// Its client id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<Box<str>>,
+        /// The filter of the share group.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<Box<str>>,
+    },
 }
 
 impl EventKind {
@@ -187,7 +208,8 @@ impl EventKind {
             | Self::Disconnect { .. }
             | Self::Identity { .. }
             | Self::Import { .. }
-            | Self::Lost { .. } => false,
+            | Self::Lost { .. }
+            | Self::Undelivered { .. } => false,
         }
     }
 
@@ -207,7 +229,8 @@ impl EventKind {
             Self::Identity { id, .. } => Some(id),
             Self::Login { identity, .. }
             | Self::Malformed { identity, .. }
-            | Self::Token { identity, .. } => identity.as_deref(),
+            | Self::Token { identity, .. }
+            | Self::Undelivered { identity, .. } => identity.as_deref(),
             Self::Broker { .. }
             | Self::Challenge { .. }
             | Self::Import { .. }
@@ -222,7 +245,9 @@ impl EventKind {
             Self::Disconnect { client_id, .. }
             | Self::Login { client_id, .. }
             | Self::Right { client_id, .. } => Some(client_id),
-            Self::Malformed { client_id, .. } => client_id.as_deref(),
+            Self::Malformed { client_id, .. } | Self::Undelivered { client_id, .. } => {
+                client_id.as_deref()
+            }
             _ => None,
         }
     }

@@ -125,6 +125,21 @@ fn a_share_is_its_own_right_and_is_judged_by_its_filter() {
     assert!(shared.receive(&who, name("x/1")).is_ok());
 }
 
+/// A member that may not receive what it is handed would take it from the others.
+#[test]
+fn a_share_is_granted_as_a_whole_or_not_at_all() {
+    let policy = Policy::new([Role::open("r", &["x/#"], &["x/secret"]).unwrap()]);
+    let who = principal(device("d", &["r"], &[]));
+    let plain = policy.subscribe(&who, filter("x/#")).unwrap();
+    assert_eq!(plain.coverage(), Coverage::Partial);
+    let denied = policy.subscribe(&who, filter("$share/g/x/#")).unwrap_err();
+    assert_eq!(
+        (denied.action, denied.cause),
+        (Action::Share, DeniedCause::NoRule)
+    );
+    assert!(policy.subscribe(&who, filter("$share/g/x/a")).is_ok());
+}
+
 #[test]
 fn denying_only_the_share_leaves_plain_delivery_alone() {
     let policy = Policy::new([role("r")
@@ -218,8 +233,8 @@ fn an_open_role_gives_everything_but_what_it_denies() {
         ("+/+", Coverage::Partial),
         ("+/x", Coverage::Partial),
         ("test/#", Coverage::Partial),
-        ("$share/g/#", Coverage::Partial),
         ("plain/#", Coverage::Full),
+        ("$share/g/plain/#", Coverage::Full),
         ("test/+/deep", Coverage::Full),
         ("$SYS/#", Coverage::Full),
         ("secret/#", Coverage::None),

@@ -254,8 +254,57 @@ fn share_messages_and_share_bytes_bound_what_waits_for_a_group() {
         publish(&mut world, 1, 3, |publish| publish.payload = &[b'x'; 600]);
         assert_eq!(count(reached(&world)), 1);
         assert_eq!(world.tally().lost_by_groups, 1);
-        assert_eq!(world.clients[1].codes, [ReasonCode::Success; 4]);
+        publish(&mut world, 1, 4, |publish| publish.payload = &[b'x'; 600]);
+        assert_eq!(world.clients[1].codes, [ReasonCode::Success; 5]);
+        // Once, however many follow.
+        let [EventKind::Undelivered { share, bound, .. }] = &undelivered(&world)[..] else {
+            panic!("{:?}", undelivered(&world));
+        };
+        assert_eq!(share.as_deref(), Some("$share/g/open/#"));
+        assert!(matches!(
+            bound.as_deref(),
+            Some("share_messages" | "share_bytes")
+        ));
     }
+}
+
+/// What the trail says of messages that a full queue could not take.
+fn undelivered(world: &World<Raw>) -> Vec<EventKind> {
+    let kinds = world.events.iter().map(|event| event.kind.clone());
+    kinds
+        .filter(|kind| matches!(kind, EventKind::Undelivered { .. }))
+        .collect()
+}
+
+#[test]
+fn what_an_absent_client_loses_stands_in_the_trail_with_its_count() {
+    let mut world = open_world(|limits| limits.queue_messages = 2);
+    connect(&mut world, 0, |connect| {
+        connect.properties.session_expiry_s = 60;
+    });
+    subscribe(&mut world, 0, "open/#");
+    connect(&mut world, 1, |_| {});
+    world.cut(0);
+    world.settle();
+    for id in 1..=2 {
+        publish(&mut world, 1, id, |_| {});
+    }
+    assert_eq!(undelivered(&world), []);
+    for id in 3..=5 {
+        publish(&mut world, 1, id, |_| {});
+    }
+    let event = |bound: Option<&str>, count| EventKind::Undelivered {
+        bound: bound.map(Box::from),
+        count,
+        identity: Some("raw-0".into()),
+        client_id: Some("raw-0".into()),
+        share: None,
+    };
+    let began = event(Some("queue_messages"), None);
+    assert_eq!(undelivered(&world), std::slice::from_ref(&began));
+    assert_eq!(world.tally().lost_by_sessions, 3);
+    connect(&mut world, 0, |connect| connect.clean_start = false);
+    assert_eq!(undelivered(&world), [began, event(None, Some(3))]);
 }
 
 #[test]
