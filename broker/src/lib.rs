@@ -23,3 +23,4 @@ pub mod serve;
 pub mod shard;
 pub mod telemetry;
 pub mod token;
+pub mod upstream;

@@ -141,6 +141,15 @@ limits! {
     /// Bytes set aside beside each database, given back when the disk is full, so that revocations, acknowledgements and
     /// deletions still succeed. Beside `state.db` never less than twice `log_window_bytes`.
     reserve_bytes: u64 = 16_777_216, 1_048_576u64..=17_179_869_184u64;
+    /// Bytes that wait to be written to one end of a relayed session; above it the other end is not read. A window of TCP:
+    /// more only fills memory, less holds up a fast pair. One packet of the largest size always passes.
+    relay_bytes: usize = 262_144, 1_024usize..=1_073_741_824usize;
+    /// Topic filters of a relayed client that wait for the upstream's SUBACK or UNSUBACK; while there are more, its next
+    /// SUBSCRIBE waits unread. A client that asks for one filter at a time, and waits for no answer, gets this far.
+    relay_subscribes: usize = 256, 1usize..=65_536usize;
+    /// Milliseconds from a relayed login to the upstream's CONNACK, the connection to it included. Then the client is told
+    /// that the server is not available: it may try again, and another gate may have a better way.
+    relay_open_ms: u64 = 10_000, 100u64..=300_000u64;
     /// Mail in a shard's inbox. When full, the sender stops reading publishers until there is room.
     inbox: usize = 4_096, 2usize..=1_048_576usize;
     /// Events that one turn takes from its sockets, so that no peer keeps a shard from the others.

@@ -159,7 +159,8 @@ fn origin(event: &EventKind) -> Option<&Origin> {
         | EventKind::Login { origin, .. }
         | EventKind::Malformed { origin, .. }
         | EventKind::Right { origin, .. }
-        | EventKind::Token { origin, .. } => Some(origin),
+        | EventKind::Token { origin, .. }
+        | EventKind::Upstream { origin, .. } => Some(origin),
         EventKind::Broker { .. }
         | EventKind::Identity { .. }
         | EventKind::Import { .. }

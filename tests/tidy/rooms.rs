@@ -8,7 +8,7 @@ use crate::source::{File, names_of_crate, sources};
 ///
 /// A room that names a later one for an item does so because that item is the seam between them: the hub and the gate
 /// answer through the shard's outbox, the log carries the hub's messages.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     (
         "admin",
         &[
@@ -115,6 +115,23 @@ const ROOMS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("token", &["authz", "identity", "keys"]),
+    (
+        "upstream",
+        &[
+            "authn::Accepted",
+            "authn::Principal",
+            "authz::Denied",
+            "gate",
+            "hub::Cause",
+            "hub::Rights",
+            "hub::Standing",
+            "hub::Times",
+            "hub::WillFate",
+            "hub::wire",
+            "limits",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// They wire the others.
@@ -131,7 +148,7 @@ const SOCKETS: [&str; 8] = [
     "UdpSocket",
     "UnixStream",
 ];
-const WITHOUT_SOCKETS: [&str; 9] = [
+const WITHOUT_SOCKETS: [&str; 10] = [
     "authn",
     "authz",
     "gate",
@@ -141,6 +158,7 @@ const WITHOUT_SOCKETS: [&str; 9] = [
     "log",
     "telemetry",
     "token",
+    "upstream",
 ];
 
 fn room_of(file: &File) -> Option<String> {
@@ -225,7 +243,9 @@ fn the_two_doors_do_not_know_each_other() {
                 "crate::shard",
             ]
             .as_slice(),
-            "gate" | "shard" | "hub" => &["protocol::coap", "crate::coap", "protocol::ace"],
+            "gate" | "shard" | "hub" | "upstream" => {
+                &["protocol::coap", "crate::coap", "protocol::ace"]
+            }
             _ => continue,
         };
         for file in files {

@@ -70,6 +70,7 @@ impl InWords<'_> {
                     None => write!(f, "(not told); {}", From(origin)),
                 }
             }
+            EventKind::Upstream { .. } => self.upstream(f),
             EventKind::Login { .. } | EventKind::Token { .. } => self.proof(f),
             EventKind::Broker { .. }
             | EventKind::Identity { .. }
@@ -77,6 +78,29 @@ impl InWords<'_> {
             | EventKind::Lost { .. }
             | EventKind::Undelivered { .. } => self.change(f),
         }
+    }
+
+    fn upstream(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EventKind::Upstream {
+            fault,
+            code,
+            rule,
+            identity,
+            client_id,
+            origin,
+        } = &self.0.kind
+        else {
+            return Ok(());
+        };
+        let who = Who(Some(identity), Some(client_id));
+        write!(f, "upstream of {who}: {fault}")?;
+        if let Some(rule) = rule {
+            write!(f, ": {}", shown(rule))?;
+        }
+        if let Some(code) = code {
+            write!(f, " (0x{code:02x})")?;
+        }
+        write!(f, "; {}", From(origin))
     }
 
     /// What did not come from a peer.

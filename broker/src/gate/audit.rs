@@ -1,7 +1,7 @@
 //! What the gate tells the audit log: who, from where, what was tried, and exactly why it ended as it did.
 use std::net::SocketAddr;
 
-use super::Established;
+use super::{Denial, Established};
 use crate::authn::Refusal;
 use crate::authz::{Denied, DeniedCause};
 use crate::hub::{Cause, Loser, Loss, Lost, Session, Times};
@@ -60,14 +60,7 @@ impl Source {
         session: &Session,
         times: Times,
     ) -> Event {
-        let rule = match code {
-            ReasonCode::TopicAliasInvalid => "a topic alias higher than declared",
-            ReasonCode::ReceiveMaximumExceeded => "more unacknowledged publishes than declared",
-            ReasonCode::TopicNameInvalid => "a topic with too many levels",
-            ReasonCode::QuotaExceeded => "no room for a message that must be kept",
-            _ => "a packet that does not fit the state of the session",
-        };
-        self.broke_rule(Some(session), rule, code, times)
+        self.broke_rule(Some(session), rule_of(code), code, times)
     }
 
     /// Something else than CONNECT came first.
@@ -264,17 +257,9 @@ impl Source {
 }
 
 impl Established<'_> {
-    /// Records that a right was refused, as far as this session may fill the trail with it; with the code that its
-    /// client is told, if there is one.
-    pub(super) fn record_denial(
-        &self,
-        action: RightAction,
-        topic: &str,
-        denied: &Denied,
-        code: Option<ReasonCode>,
-        out: &mut Outbox,
-    ) {
-        let Some(session) = self.hub.session(self.key) else {
+    /// Records that a right was refused, as far as this session may fill the trail with it.
+    pub(super) fn record_denial(&self, denial: Option<&Denial<'_>>, out: &mut Outbox) {
+        let (Some(denial), Some(session)) = (denial, self.hub.session(self.key)) else {
             return;
         };
         let per_s = self.gate.limits.denied_events_s;
@@ -283,33 +268,26 @@ impl Established<'_> {
         session.denials.set(ration);
         if rationed == Rationed::HoldBack {
             self.gate.reached.denied_events_s.add();
-        } else {
-            let event = self.refused_right(action, topic, denied, code);
-            out.record(event, rationed);
+            return;
         }
+        let identity = session.principal.id();
+        let kind = denial.event(identity, &session.client_id, self.source.origin());
+        let wall = self.times.wall;
+        out.record(Event { wall, kind }, rationed);
     }
+}
 
-    /// A right was refused in this session.
-    fn refused_right(
-        &self,
-        action: RightAction,
-        topic: &str,
-        denied: &Denied,
-        code: Option<ReasonCode>,
-    ) -> Event {
-        let session = self.hub.session(self.key);
-        let kind = EventKind::Right {
-            action,
-            topic: peer_text(topic),
-            reason: reason(denied),
-            identity: session.map_or_else(Box::default, |s| peer_text(s.principal.id())),
-            client_id: session.map_or_else(Box::default, |s| peer_text(&s.client_id)),
-            code: code.map(ReasonCode::value),
-            origin: self.source.origin(),
-        };
-        Event {
-            wall: self.times.wall,
-            kind,
+impl Denial<'_> {
+    /// The event that a right was refused to this session.
+    pub(crate) fn event(&self, identity: &str, client_id: &str, origin: Origin) -> EventKind {
+        EventKind::Right {
+            action: self.action,
+            topic: peer_text(self.topic),
+            reason: reason(&self.denied),
+            identity: peer_text(identity),
+            client_id: peer_text(client_id),
+            code: self.told.map(ReasonCode::value),
+            origin,
         }
     }
 }
@@ -388,6 +366,17 @@ fn connack_code(version: Version, code: ReasonCode) -> u8 {
     }
 }
 
+/// The rule that a well-formed packet of an open session broke.
+pub(crate) fn rule_of(code: ReasonCode) -> &'static str {
+    match code {
+        ReasonCode::TopicAliasInvalid => "a topic alias higher than declared",
+        ReasonCode::ReceiveMaximumExceeded => "more unacknowledged publishes than declared",
+        ReasonCode::TopicNameInvalid => "a topic with too many levels",
+        ReasonCode::QuotaExceeded => "no room for a message that must be kept",
+        _ => "a packet that does not fit the state of the session",
+    }
+}
+
 fn reason(denied: &Denied) -> RightReason {
     match denied.cause {
         DeniedCause::BrokerOnly | DeniedCause::Reserved => RightReason::Reserved,
@@ -396,7 +385,8 @@ fn reason(denied: &Denied) -> RightReason {
     }
 }
 
-fn disconnect_cause(cause: &Cause) -> DisconnectCause {
+/// Why a session ended, in the words of the trail.
+pub(crate) fn disconnect_cause(cause: &Cause) -> DisconnectCause {
     match cause {
         Cause::Disconnected {
             with_will: false, ..
@@ -417,5 +407,6 @@ fn disconnect_cause(cause: &Cause) -> DisconnectCause {
         Cause::Quota => DisconnectCause::SlowConsumer,
         Cause::ShuttingDown => DisconnectCause::ServerShutdown,
         Cause::Fault => DisconnectCause::Internal,
+        Cause::Upstream(_) => DisconnectCause::Upstream,
     }
 }

@@ -5,6 +5,7 @@
 mod audit;
 mod handshake;
 mod packet;
+mod permit;
 mod publish;
 mod reauth;
 mod reply;
@@ -13,10 +14,11 @@ mod subscribe;
 mod terms;
 mod will;
 
-pub(crate) use audit::{Source, undelivered};
+pub(crate) use audit::{Source, disconnect_cause, rule_of, undelivered};
 pub(crate) use handshake::decode_connect;
 pub(crate) use handshake::{Admission, Handshake, Step};
-pub(crate) use packet::{Established, handle};
+pub(crate) use packet::{Established, goodbye, handle};
+pub(crate) use permit::Denial;
 pub(crate) use reply::{Opened, accept, disconnect, fits, refuse};
 pub(crate) use terms::Terms;
 pub(crate) use will::opening;

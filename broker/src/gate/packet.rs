@@ -1,6 +1,7 @@
 use super::terms::session_expiry;
 use super::{Gate, Source, publish, reauth, reply, subscribe};
 use crate::hub::{Cause, Hub, Rights, SessionKey, Standing, Times};
+use crate::limits::Limits;
 use crate::rng::Random;
 use crate::shard::{ConnKey, Outbox};
 use keygate_protocol::mqtt::{Disconnect, Packet, ReasonCode};
@@ -41,7 +42,7 @@ pub(crate) fn handle(
             reply::pingresp(out.to(session.conn));
             Ok(())
         }
-        Packet::Disconnect(goodbye) => Err(disconnect(session, goodbye)),
+        Packet::Disconnect(packet) => Err(disconnect(session, packet)),
         Packet::Auth(auth) => reauth::auth(session, auth, out),
         // A second CONNECT (MQTT 5 §3.1), or what only a server sends.
         Packet::Connect(_)
@@ -69,20 +70,22 @@ impl Established<'_> {
     }
 }
 
-fn disconnect(session: &Established<'_>, goodbye: &Disconnect<'_>) -> Cause {
-    let limits = &session.gate.limits;
-    let expiry_s = goodbye
-        .session_expiry_s
-        .map(|asked_s| session_expiry(asked_s, limits));
+fn disconnect(session: &Established<'_>, packet: &Disconnect<'_>) -> Cause {
     let open = session.hub.session(session.key);
+    let expiry_s = open.map_or(0, |open| open.expiry_s);
+    goodbye(packet, expiry_s, &session.gate.limits)
+}
+
+/// What a client's DISCONNECT means for a session that was to outlive its connection by `expiry_s`.
+pub(crate) fn goodbye(packet: &Disconnect<'_>, expiry_s: u32, limits: &Limits) -> Cause {
     // MQTT 5 §3.14.2.2.2: a session that was to end with its connection cannot be made to stay.
-    if goodbye.session_expiry_s.is_some_and(|asked_s| asked_s != 0)
-        && open.is_none_or(|open| open.expiry_s == 0)
-    {
+    if packet.session_expiry_s.is_some_and(|asked_s| asked_s != 0) && expiry_s == 0 {
         return Cause::Protocol(ReasonCode::ProtocolError);
     }
     Cause::Disconnected {
-        with_will: goodbye.code != ReasonCode::Success,
-        expiry_s,
+        with_will: packet.code != ReasonCode::Success,
+        expiry_s: packet
+            .session_expiry_s
+            .map(|asked_s| session_expiry(asked_s, limits)),
     }
 }

@@ -6,9 +6,7 @@ use crate::authz::Permit;
 use crate::hub::{Cause, Message, Publication, PublishError};
 use crate::log::LogNumber;
 use crate::shard::Outbox;
-use crate::telemetry::event::RightAction;
 use keygate_protocol::mqtt::{AckKind, PacketId, Publish, Qos, ReasonCode, Version};
-use keygate_protocol::topic::TopicName;
 
 /// A client's PUBLISH: alias, bounds, topic, right, then the hub.
 pub(super) fn publish(
@@ -72,52 +70,22 @@ fn check_quota(session: &Established<'_>) -> Result<(), Cause> {
     Err(Cause::Protocol(ReasonCode::ReceiveMaximumExceeded))
 }
 
-/// The right to publish, and to be answered where the message asks for an answer: nobody may make others write to a
-/// topic that it may not read itself.
+/// The right to publish; a refusal is recorded.
 fn permit(
     session: &mut Established<'_>,
     publish: &Publish<'_>,
     out: &mut Outbox,
 ) -> Result<Permit, ReasonCode> {
-    let topic = TopicName::new(publish.topic).map_err(|_| ReasonCode::TopicNameInvalid)?;
-    if topic.levels().count() > session.gate.limits.topic_levels {
-        session.gate.reached.topic_levels.add();
-        return Err(ReasonCode::TopicNameInvalid);
-    }
-    let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {
+    let Some(open) = session.hub.session(session.key) else {
         return Err(ReasonCode::UnspecifiedError);
     };
-    let policy = &session.gate.policy;
-    let permit = policy
-        .publish(principal, topic, publish.retain)
-        .map_err(|denied| {
-            let action = if publish.retain {
-                RightAction::Retain
-            } else {
-                RightAction::Publish
-            };
-            session.record_denial(action, publish.topic, &denied, told(session), out);
-            ReasonCode::NotAuthorized
-        })?;
-    if let Some(answer) = publish.properties.response_topic {
-        let name = TopicName::new(answer).map_err(|_| ReasonCode::TopicNameInvalid)?;
-        let _readable = policy.receive(principal, name).map_err(|denied| {
-            session.record_denial(
-                RightAction::ResponseTopic,
-                answer,
-                &denied,
-                told(session),
-                out,
-            );
-            ReasonCode::NotAuthorized
-        })?;
-    }
-    Ok(permit)
-}
-
-/// The code that a client hears when it may not publish: MQTT 3.1.1 has none.
-fn told(session: &Established<'_>) -> Option<ReasonCode> {
-    (session.hub.version(session.key) == Some(Version::V5)).then_some(ReasonCode::NotAuthorized)
+    session
+        .gate
+        .permit_publish(&open.principal, open.version, publish)
+        .map_err(|refused| {
+            session.record_denial(refused.denial.as_ref(), out);
+            refused.code
+        })
 }
 
 fn accept(

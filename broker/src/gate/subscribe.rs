@@ -2,9 +2,8 @@ use super::{Established, reply};
 use crate::authz::Permit;
 use crate::hub::{Cause, Options, RetainHandling, SubscribeError, Wanted};
 use crate::shard::Outbox;
-use crate::telemetry::event::RightAction;
 use keygate_protocol::mqtt::{
-    self, Qos, ReasonCode, Subscribe, Subscription, SubscriptionId, Unsubscribe, Version,
+    self, Qos, ReasonCode, Subscribe, Subscription, SubscriptionId, Unsubscribe,
 };
 use keygate_protocol::topic::TopicFilter;
 
@@ -73,31 +72,15 @@ fn permit(
     filter: TopicFilter<'_>,
     out: &mut Outbox,
 ) -> Result<Permit, ReasonCode> {
-    if filter.levels().count() > session.gate.limits.topic_levels {
-        session.gate.reached.topic_levels.add();
-        return Err(ReasonCode::TopicFilterInvalid);
-    }
-    let Some(principal) = session.hub.session(session.key).map(|s| &s.principal) else {
+    let Some(open) = session.hub.session(session.key) else {
         return Err(ReasonCode::UnspecifiedError);
     };
     session
         .gate
-        .policy
-        .subscribe(principal, filter)
-        .map_err(|denied| {
-            let action = if filter.share().is_some() {
-                RightAction::Share
-            } else {
-                RightAction::Subscribe
-            };
-            let code = session.gate.subscribe_refusal;
-            let told = match session.hub.version(session.key) {
-                // SUBACK of MQTT 3.1.1 knows one failure.
-                Some(Version::V311) => ReasonCode::UnspecifiedError,
-                _ => code,
-            };
-            session.record_denial(action, filter.as_str(), &denied, Some(told), out);
-            code
+        .permit_subscribe(&open.principal, open.version, filter)
+        .map_err(|refused| {
+            session.record_denial(refused.denial.as_ref(), out);
+            refused.code
         })
 }
 

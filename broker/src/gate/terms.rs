@@ -35,6 +35,17 @@ impl Terms {
         }
     }
 
+    /// The same where another broker has its say too: the shorter time holds.
+    pub(crate) fn within(self, keep_alive_s: Option<u16>, session_expiry_s: Option<u32>) -> Self {
+        Self {
+            keep_alive_s: keep_alive(self.keep_alive_s, keep_alive_s.unwrap_or(0)),
+            session_expiry_s: self
+                .session_expiry_s
+                .min(session_expiry_s.unwrap_or(u32::MAX)),
+            ..self
+        }
+    }
+
     /// For Server Keep Alive of CONNACK: set if it is not what the client asked for (MQTT 5 §3.2.2.3.14).
     pub(crate) fn keep_alive_changed(&self) -> Option<u16> {
         (self.keep_alive_s != self.asked_keep_alive_s).then_some(self.keep_alive_s)
@@ -103,6 +114,24 @@ mod tests {
                 (asked, None)
             );
         }
+    }
+
+    #[test]
+    fn of_two_brokers_the_shorter_time_holds_and_is_told() {
+        let mut connect = Connect::new(Version::V5, "dev-1");
+        connect.keep_alive_s = 60;
+        connect.properties.session_expiry_s = 100;
+        let asked = terms(connect, 0, EXPIRY_NEVER);
+        let told = |terms: Terms| (terms.keep_alive_changed(), terms.session_expiry_capped());
+        assert_eq!(told(asked.within(None, None)), (None, None));
+        assert_eq!(told(asked.within(Some(0), Some(100))), (None, None));
+        assert_eq!(told(asked.within(Some(90), Some(200))), (None, None));
+        assert_eq!(told(asked.within(Some(30), Some(0))), (Some(30), Some(0)));
+        let capped = terms(connect, 20, 10);
+        assert_eq!(
+            told(capped.within(Some(30), Some(50))),
+            (Some(20), Some(10))
+        );
     }
 
     #[test]

@@ -69,18 +69,7 @@ fn will<'a>(
     times: Times,
 ) -> Result<Will, Option<(&'a str, Denied)>> {
     // Well-formed: `unacceptable` has looked at it before anything was proved.
-    let topic = TopicName::new(asked.topic).map_err(|_| None)?;
-    let permit = gate
-        .policy
-        .publish(principal, topic, asked.retain)
-        .map_err(|denied| Some((asked.topic, denied)))?;
-    if let Some(answer) = asked.properties.response_topic {
-        let topic = TopicName::new(answer).map_err(|_| None)?;
-        let _readable = gate
-            .policy
-            .receive(principal, topic)
-            .map_err(|denied| Some((answer, denied)))?;
-    }
+    let permit = gate.permit_will(principal, asked)?;
     let publisher = principal.owner().identity().cloned();
     Ok(Will {
         message: Message::of_will(asked, publisher.filter(|_| asked.retain), times),

@@ -41,6 +41,8 @@ pub enum Cause {
     ShuttingDown,
     /// The broker made a mistake (0x83): this connection ends, no other.
     Fault,
+    /// The broker to which the session was relayed ended it, or is lost: with the code that tells the client.
+    Upstream(ReasonCode),
 }
 
 impl Cause {
@@ -59,7 +61,7 @@ impl Cause {
                 ReasonCode::NotAuthorized
             }
             Self::Malformed(error) => error.reason_code(),
-            Self::Protocol(code) => *code,
+            Self::Protocol(code) | Self::Upstream(code) => *code,
             Self::Quota => ReasonCode::QuotaExceeded,
             Self::ShuttingDown => ReasonCode::ServerShuttingDown,
             Self::Fault => ReasonCode::ImplementationSpecificError,
@@ -91,7 +93,8 @@ impl Cause {
             | Self::Quota
             | Self::SessionExpired
             | Self::Replaced
-            | Self::Fault => WillFate::Published,
+            | Self::Fault
+            | Self::Upstream(_) => WillFate::Published,
         }
     }
 

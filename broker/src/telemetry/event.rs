@@ -193,6 +193,23 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         share: Option<Box<str>>,
     },
+    /// The broker behind the gate failed a session that is relayed to it. Its client is not to blame.
+    Upstream {
+        /// How.
+        fault: UpstreamFault,
+        /// The reason code that it sent, or that its bytes deserve; as on the wire.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u8>,
+        /// The rule that it broke, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Box<str>>,
+        /// Whose session.
+        identity: Box<str>,
+        /// Its client id.
+        client_id: Box<str>,
+        /// Where the client came from.
+        origin: Origin,
+    },
 }
 
 impl EventKind {
@@ -209,7 +226,8 @@ impl EventKind {
             | Self::Identity { .. }
             | Self::Import { .. }
             | Self::Lost { .. }
-            | Self::Undelivered { .. } => false,
+            | Self::Undelivered { .. }
+            | Self::Upstream { .. } => false,
         }
     }
 
@@ -225,7 +243,9 @@ impl EventKind {
     #[must_use]
     pub fn identity(&self) -> Option<&str> {
         match self {
-            Self::Disconnect { identity, .. } | Self::Right { identity, .. } => Some(identity),
+            Self::Disconnect { identity, .. }
+            | Self::Right { identity, .. }
+            | Self::Upstream { identity, .. } => Some(identity),
             Self::Identity { id, .. } => Some(id),
             Self::Login { identity, .. }
             | Self::Malformed { identity, .. }
@@ -244,7 +264,8 @@ impl EventKind {
         match self {
             Self::Disconnect { client_id, .. }
             | Self::Login { client_id, .. }
-            | Self::Right { client_id, .. } => Some(client_id),
+            | Self::Right { client_id, .. }
+            | Self::Upstream { client_id, .. } => Some(client_id),
             Self::Malformed { client_id, .. } | Self::Undelivered { client_id, .. } => {
                 client_id.as_deref()
             }
@@ -397,6 +418,36 @@ pub enum DisconnectCause {
     Suspended,
     /// The same session came back on another connection.
     TakenOver,
+    /// The broker that it was relayed to ended it, or is lost.
+    Upstream,
+}
+
+/// How the broker behind the gate failed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamFault {
+    /// It ended the session.
+    Ended,
+    /// It did not answer in time.
+    Late,
+    /// The connection to it is lost, or could not be made.
+    Lost,
+    /// It broke a rule of the protocol.
+    Malformed,
+    /// It refused the session.
+    Refused,
+}
+
+impl fmt::Display for UpstreamFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ended => "it ended the session",
+            Self::Late => "it did not answer in time",
+            Self::Lost => "the connection to it is lost",
+            Self::Malformed => "it broke a rule of the protocol",
+            Self::Refused => "it refused the session",
+        })
+    }
 }
 
 impl fmt::Display for DisconnectCause {
@@ -418,6 +469,7 @@ impl fmt::Display for DisconnectCause {
             Self::SlowConsumer => "it did not read what it subscribed to",
             Self::Suspended => "the device was suspended",
             Self::TakenOver => "the same session came back on another connection",
+            Self::Upstream => "the broker behind the gate ended it",
         })
     }
 }

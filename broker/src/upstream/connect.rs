@@ -1,0 +1,94 @@
+//! CONNECT, written anew: what the client wants, in the gate's name.
+use std::fmt;
+
+use super::relay::Who;
+use crate::authn::Accepted;
+use crate::gate::Terms;
+use crate::hub::wire::put;
+use crate::limits::Limits;
+use crate::telemetry::event::Origin;
+use keygate_protocol::crypto::Signature;
+use keygate_protocol::mqtt::{Connect, ConnectProperties, Version};
+use keygate_protocol::time::Millis;
+
+/// How the gate introduces itself to the upstream, whoever the client is.
+#[derive(Clone, Default)]
+pub struct UpstreamRules {
+    /// The gate's own user name there.
+    pub username: Option<Box<str>>,
+    /// The gate's own password there.
+    pub password: Option<Box<[u8]>>,
+    /// What stands in front of every client id, so that several gates can share one upstream with others.
+    pub client_id_prefix: Box<str>,
+}
+
+impl fmt::Debug for UpstreamRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamRules")
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("client_id_prefix", &self.client_id_prefix)
+            .finish()
+    }
+}
+
+/// A client that has proved itself.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    /// What it sent.
+    pub connect: &'a Connect<'a>,
+    /// Who it is.
+    pub accepted: Accepted,
+    /// Where it comes from, for the audit log.
+    pub origin: Origin,
+}
+
+/// What the client's CONNACK must say and the upstream cannot know; kept until the upstream's comes.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) auth_method: Option<Box<str>>,
+    pub(super) proof: Option<Signature>,
+    /// The client sent no client id: the one that it got is told.
+    pub(super) assigned: bool,
+    pub(super) terms: Terms,
+    /// The upstream must have answered by then.
+    pub(super) deadline: Millis,
+}
+
+/// The CONNECT for the upstream. The will has its permit.
+pub(super) fn connect(
+    asked: &Connect<'_>,
+    who: &Who,
+    terms: &Terms,
+    rules: &UpstreamRules,
+    limits: &Limits,
+) -> Vec<u8> {
+    let client_id = format!("{}{}", rules.client_id_prefix, who.client_id);
+    let properties = &asked.properties;
+    let username = match (asked.version, &rules.username, &rules.password) {
+        // In 3.1.1 a password needs a user name.
+        (Version::V311, None, Some(_)) => Some(""),
+        (_, username, _) => username.as_deref(),
+    };
+    let anew = Connect {
+        version: asked.version,
+        clean_start: asked.clean_start,
+        keep_alive_s: terms.keep_alive_s,
+        client_id: &client_id,
+        username,
+        password: rules.password.as_deref(),
+        will: asked.will,
+        // Neither topic aliases nor authentication data: both end at the gate.
+        properties: ConnectProperties {
+            session_expiry_s: terms.session_expiry_s,
+            receive_max: properties.receive_max.min(limits.inflight_max),
+            packet_size_max: Some(who.packet_max),
+            request_problem_information: properties.request_problem_information,
+            user_properties: properties.user_properties,
+            ..ConnectProperties::default()
+        },
+    };
+    let mut bytes = Vec::new();
+    put(&mut bytes, |wire| anew.encode(wire));
+    bytes
+}
