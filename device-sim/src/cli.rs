@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// messages run against any MQTT 5 broker.
     /// A watcher (rumqttc, with a signed assertion as password) must receive every acknowledged report, once and in
     /// order. Gateways fetch tokens over CoAP. Impostors must be refused.
+    ///
+    /// Over TLS (mqtts://, or --tls) everybody speaks TLS 1.3, trusts the certificates of --ca alone, and resumes no
+    /// session: every login pays for a whole handshake. Logins with keys are bound to their channel.
     #[command(after_help = EXIT_CODES)]
     Run(Run),
     /// Prints what a run with the same options needs enrolled, as JSON Lines for `keygate device import -`.
@@ -91,6 +94,15 @@ pub(crate) enum Method {
     Password,
 }
 
+/// `--binding`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum BindTo {
+    /// Nothing: the proof is good on any connection.
+    None,
+    /// The TLS channel, by its exporter: the proof is good on no other.
+    Exporter,
+}
+
 /// `run`.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
@@ -108,9 +120,18 @@ pub(crate) struct Run {
     /// `-` reads the ready line of `keygate serve` from standard input; otherwise as --mqtt.
     #[arg(long, value_name = "-|URL")]
     pub(crate) target: Option<String>,
-    /// Where MQTT is [default: 127.0.0.1:1883].
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Where MQTT is: HOST:PORT, mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS [default: 127.0.0.1:1883].
+    #[arg(long, value_name = "URL")]
     pub(crate) mqtt: Option<String>,
+    /// The CA certificates that vouch for the broker (PEM); mqtts:// needs it, and nothing else is trusted.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// MQTT over TLS: takes the address and the CA from the ready line of `--target -`.
+    #[arg(long, requires = "target", conflicts_with = "mqtt")]
+    pub(crate) tls: bool,
+    /// What a login with a key is bound to [default: exporter over TLS, none otherwise].
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) binding: Option<BindTo>,
     /// Where CoAP is.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) coap: Option<String>,
@@ -168,11 +189,17 @@ mod tests {
             "device-sim enrol --builtin load --login password",
             "device-sim run --builtin load --login password --mqtt 127.0.0.1:1883",
             "device-sim run --builtin smoke --login kg-ed25519 --target -",
+            "device-sim run --mqtt mqtts://localhost:8883 --ca ca.pem --broker-id kg --binding none",
+            "device-sim run --builtin smoke --target - --tls",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        assert!(
-            Cli::try_parse_from(["device-sim", "run", "a.toml", "--builtin", "smoke"]).is_err()
-        );
+        for line in [
+            "device-sim run a.toml --builtin smoke",
+            "device-sim run --tls",
+            "device-sim run --target - --tls --mqtt mqtts://localhost",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 }

@@ -8,8 +8,9 @@ use device_sim::enrol::{Grants, device_lines, lines, password_lines};
 use device_sim::scenario::{self, Login, Scenario, ScenarioError};
 use device_sim::target::{Hints, TargetError};
 use device_sim::{Plan, RunError, run};
+use keygate_protocol::login::Binding;
 
-use crate::cli::{Cli, Command, Enrol, Fleet, Method, Run};
+use crate::cli::{BindTo, Cli, Command, Enrol, Fleet, Method, Run};
 use crate::show;
 
 /// Longest ready line that is read.
@@ -190,7 +191,7 @@ fn load(fleet: &Fleet) -> Result<Scenario, Stop> {
 
 /// What the command line and the ready line say about the target; the command line wins.
 fn hints(options: &Run) -> Result<Hints, Stop> {
-    let ready = match options.target.as_deref() {
+    let mut ready = match options.target.as_deref() {
         Some("-") => ready_line()?,
         Some(url) => Hints {
             mqtt: Some(url.to_owned()),
@@ -198,13 +199,32 @@ fn hints(options: &Run) -> Result<Hints, Stop> {
         },
         None => Hints::default(),
     };
+    if options.tls {
+        ready = ready.over_tls()?;
+    }
     let said = Hints {
         mqtt: options.mqtt.clone(),
+        mqtts: None,
+        ca: options.ca.clone(),
+        binding: options.binding.map(|binding| match binding {
+            BindTo::None => Binding::None,
+            BindTo::Exporter => Binding::Exporter,
+        }),
         coap: options.coap.clone(),
         broker_id: options.broker_id.clone(),
         identity_key: options.identity_key.clone(),
     };
-    Ok(said.or(ready))
+    let hints = said.or(ready);
+    // Whoever says this means TLS: it must not go unheard.
+    if !hints.is_over_tls() {
+        if options.ca.is_some() {
+            return Err(TargetError::NotOverTls("--ca").into());
+        }
+        if options.binding == Some(BindTo::Exporter) {
+            return Err(TargetError::NotOverTls("--binding exporter").into());
+        }
+    }
+    Ok(hints)
 }
 
 /// Waits for the broker's ready line; what follows it on standard input is the broker's business.

@@ -33,7 +33,8 @@
 //! | [`coap`] | a gateway's token fetch, sans-I/O |
 //! | [`engine`] | actors, tasks and sockets; the order of a run |
 //! | [`ledger`], [`report`] | the proof, the numbers, the verdict |
-//! | [`target`], [`payload`], [`random`], [`clock`] | the broker, what messages carry, seeded and fresh randomness, time |
+//! | [`target`], [`tls`] | the broker: where and who it is, and whose certificates it is believed by |
+//! | [`payload`], [`random`], [`clock`] | what messages carry, seeded and fresh randomness, time |
 //!
 //! Out of scope: anything inside a broker. This crate reaches one over sockets only, so it may be any broker that speaks
 //! the profile of `protocol/SPEC.md`.
@@ -54,5 +55,6 @@ pub mod scenario;
 pub mod schedule;
 pub mod session;
 pub mod target;
+pub mod tls;
 
 pub use engine::{Plan, RunError, run};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use keygate_protocol::crypto::{PublicKey, SoftwareSigner};
 use keygate_protocol::ident::{Id, KeyId};
 use keygate_protocol::login::broker::{AwaitProof, ChallengeContext, challenge};
-use keygate_protocol::login::{BindingPolicy, METHOD, Opening};
+use keygate_protocol::login::{BROKER_NONCE_LEN, BindingPolicy, ExporterValue, METHOD, Opening};
 use keygate_protocol::mqtt::{
     self, Ack, AckKind, Auth, Connack, Connect, PINGRESP, Packet, PacketId, Publish, Qos,
     ReasonCode, Sender, Suback, Version,
@@ -45,6 +45,10 @@ pub(crate) struct Peer {
     /// Who may want a topic, by its second level; the rest is judged by the filter.
     listeners: BTreeMap<String, Vec<u32>>,
     next_client: u32,
+    /// What the exporter of a client's TLS channel gives for its nonce.
+    exports: HashMap<u32, ExporterValue>,
+    /// Logins that were bound to their channel and granted.
+    pub(crate) bound: u32,
     deliveries: u32,
     pub(crate) faults: Faults,
     pub(crate) receive_max: u16,
@@ -82,6 +86,8 @@ impl Peer {
             clients: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_client: 0,
+            exports: HashMap::new(),
+            bound: 0,
             deliveries: 0,
             faults: Faults::default(),
             receive_max: 16,
@@ -96,6 +102,16 @@ impl Peer {
         self.next_client += 1;
         self.clients.insert(self.next_client, Client::default());
         self.next_client
+    }
+
+    /// What the broker will challenge a client with.
+    pub(crate) fn nonce(client: u32) -> [u8; BROKER_NONCE_LEN] {
+        [u8::try_from(client % 251).expect("small"); BROKER_NONCE_LEN]
+    }
+
+    /// The client came over TLS, and this is its exporter's value for its nonce.
+    pub(crate) fn exports(&mut self, client: u32, value: ExporterValue) {
+        self.exports.insert(client, value);
     }
 
     pub(crate) fn gone(&mut self, client: u32) {
@@ -191,8 +207,12 @@ impl Peer {
             broker_id: Id::new(BROKER_ID).expect("an id"),
             broker_key_ids: &[self.identity_key().key_id()],
             opening: Opening::of_connect(connect),
-            binding: BindingPolicy::None,
-            broker_nonce: [u8::try_from(client % 251).expect("small"); 32],
+            binding: if self.exports.contains_key(&client) {
+                BindingPolicy::Optional
+            } else {
+                BindingPolicy::None
+            },
+            broker_nonce: Self::nonce(client),
             now: Millis(0),
         };
         let (login, data) = challenge(open, &context).expect("a good open");
@@ -213,7 +233,12 @@ impl Peer {
             .get(&login.key_id())
             .copied()
             .unwrap_or_else(PublicKey::nobody);
-        let Ok(proven) = login.verify(proof, &key, None, Millis(1)) else {
+        let context = login.exporter_context().copied();
+        let value = context.map(|context| {
+            assert_eq!(context, Self::nonce(client), "the exporter's context");
+            self.exports[&client]
+        });
+        let Ok(proven) = login.verify(proof, &key, value.as_ref(), Millis(1)) else {
             if !self.faults.admit_all {
                 return refuse(client, ReasonCode::NotAuthorized, sent);
             }
@@ -221,6 +246,7 @@ impl Peer {
                 Connack::new(false, ReasonCode::Success).encode(Version::V5, out)
             });
         };
+        self.bound += u32::from(value.is_some());
         let mut confirmation = proven
             .sign_confirmation(&mut self.identity)
             .expect("asked for")

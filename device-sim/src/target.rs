@@ -1,15 +1,23 @@
 //! Where the broker is and who it is.
 
+use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 
 use keygate_protocol::crypto::PublicKey;
 use keygate_protocol::ident::Id;
+use keygate_protocol::login::Binding;
 use serde::{Deserialize, Serialize};
 
 use crate::enrol::{hex, unhex};
+use crate::tls::{Tls, TlsError};
 
 /// Where MQTT is if nobody says.
 const MQTT_PORT: u16 = 1883;
+/// Where MQTT over TLS is if nobody says.
+const MQTTS_PORT: u16 = 8883;
+/// What a URL begins with if MQTT is over TLS there.
+const MQTTS: &str = "mqtts://";
 /// Where CoAP is if nobody says.
 const COAP_PORT: u16 = 5683;
 
@@ -21,6 +29,8 @@ const UNNAMED: &str = "broker";
 pub struct Target {
     /// Where MQTT listens.
     pub mqtt: SocketAddr,
+    /// How TLS is spoken there; without it MQTT is plain.
+    pub tls: Option<Tls>,
     /// Where CoAP listens; without it no gateway runs.
     pub coap: Option<SocketAddr>,
     /// The name that devices are configured with: they refuse any other.
@@ -32,8 +42,15 @@ pub struct Target {
 /// What is known about a target so far: the ready line, then what the command line says.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Hints {
-    /// Host and port, or an `mqtt://` URL.
+    /// Host and port, or an `mqtt://` or `mqtts://` URL.
     pub mqtt: Option<String>,
+    /// Where MQTT over TLS is: in the ready line, and used only [over TLS](Hints::over_tls).
+    pub mqtts: Option<String>,
+    /// A file of CA certificates, PEM.
+    pub ca: Option<PathBuf>,
+    /// Whether logins are bound to their TLS channels; they are if nobody says.
+    #[serde(skip)]
+    pub binding: Option<Binding>,
     /// Host and port, or a `coap://` URL.
     pub coap: Option<String>,
     /// The broker's name.
@@ -65,6 +82,29 @@ pub enum TargetError {
     /// The identity key is no key.
     #[error("--identity-key takes 64 hex digits of an Ed25519 public key, not \"{0}\"")]
     BadIdentityKey(String),
+    /// Over TLS, and nobody to trust.
+    #[error(
+        "{0} needs the CA that signed the broker's certificate: pass --ca FILE (Keygate's own is DATA/tls/ca.pem), \
+         or --tls with --target -, whose ready line names it"
+    )]
+    NoCa(String),
+    /// The CA file is no use.
+    #[error("--ca {}: {reason}", file.display())]
+    BadCa {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The ready line has no TLS listener.
+    #[error(
+        "--tls takes the address from the ready line, which names no TLS listener: start the broker with \
+         `keygate serve --mqtts 127.0.0.1:8883`, or pass --mqtt mqtts://HOST:PORT"
+    )]
+    NoTlsListener,
+    /// Something that makes sense over TLS only.
+    #[error("{0} is for MQTT over TLS: pass --mqtt mqtts://HOST:PORT, or --tls with --target -")]
+    NotOverTls(&'static str),
     /// An address cannot be read or found.
     #[error("cannot use the address \"{0}\": {1}")]
     BadAddress(String, &'static str),
@@ -105,10 +145,33 @@ impl Hints {
     pub fn or(self, other: Self) -> Self {
         Self {
             mqtt: self.mqtt.or(other.mqtt),
+            mqtts: self.mqtts.or(other.mqtts),
+            ca: self.ca.or(other.ca),
+            binding: self.binding.or(other.binding),
             coap: self.coap.or(other.coap),
             broker_id: self.broker_id.or(other.broker_id),
             identity_key: self.identity_key.or(other.identity_key),
         }
+    }
+
+    /// MQTT over TLS, where the ready line says that it is.
+    ///
+    /// # Errors
+    /// When it says nothing about that.
+    pub fn over_tls(self) -> Result<Self, TargetError> {
+        let mqtts = self.mqtts.as_ref().ok_or(TargetError::NoTlsListener)?;
+        Ok(Self {
+            mqtt: Some(format!("{MQTTS}{mqtts}")),
+            ..self
+        })
+    }
+
+    /// Whether MQTT is to be spoken over TLS.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        self.mqtt
+            .as_ref()
+            .is_some_and(|mqtt| mqtt.starts_with(MQTTS))
     }
 
     /// Turns the hints into a target for a fleet that logs in with passwords: no device asks what the broker is called.
@@ -125,19 +188,30 @@ impl Hints {
     /// # Errors
     /// Says which hint is missing or cannot be used.
     pub fn resolve(self) -> Result<Target, TargetError> {
+        let is_over_tls = self.is_over_tls();
         let broker_id = self.broker_id.ok_or(TargetError::NoBrokerId)?;
         if Id::new(&broker_id).is_err() {
             return Err(TargetError::BadBrokerId(broker_id));
         }
-        let mqtt = address(
-            self.mqtt.as_deref().unwrap_or("127.0.0.1"),
-            "mqtt",
-            MQTT_PORT,
-        )?;
+        let text = self.mqtt.as_deref().unwrap_or("127.0.0.1");
+        let (scheme, port) = if is_over_tls {
+            ("mqtts", MQTTS_PORT)
+        } else {
+            ("mqtt", MQTT_PORT)
+        };
+        let (mqtt, host) = place(text, scheme, port)?;
+        let tls = if is_over_tls {
+            let file = self.ca.ok_or_else(|| TargetError::NoCa(text.to_owned()))?;
+            let mut tls = trust(&file, &host)?;
+            tls.binding = self.binding.unwrap_or(tls.binding);
+            Some(tls)
+        } else {
+            None
+        };
         let coap = self
             .coap
             .as_deref()
-            .map(|text| address(text, "coap", COAP_PORT))
+            .map(|text| place(text, "coap", COAP_PORT).map(|(coap, _)| coap))
             .transpose()?;
         let identity_key = self
             .identity_key
@@ -145,6 +219,7 @@ impl Hints {
             .transpose()?;
         Ok(Target {
             mqtt,
+            tls,
             coap,
             broker_id,
             identity_key,
@@ -153,11 +228,38 @@ impl Hints {
 }
 
 impl Target {
+    /// Whether logins are bound to their channel.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        self.tls.as_ref().map_or(Binding::None, |tls| tls.binding)
+    }
+
+    /// Where MQTT is; over TLS as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = self.tls.as_ref().map_or("", |_| MQTTS);
+        format!("{scheme}{}", self.mqtt)
+    }
+
     /// The identity key as the ready line has it.
     #[must_use]
     pub fn identity_key_hex(&self) -> Option<String> {
         self.identity_key.as_ref().map(|key| hex(key.as_bytes()))
     }
+}
+
+fn trust(file: &Path, host: &str) -> Result<Tls, TargetError> {
+    let bad = |reason: String| TargetError::BadCa {
+        file: file.to_owned(),
+        reason,
+    };
+    let pem = fs::read(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    Tls::new(&pem, host).map_err(|error| match error {
+        TlsError::BadName(name) => {
+            TargetError::BadAddress(name, "no certificate can be for such a name")
+        }
+        error => bad(error.to_string()),
+    })
 }
 
 fn identity_key(text: &str) -> Result<PublicKey, TargetError> {
@@ -166,28 +268,30 @@ fn identity_key(text: &str) -> Result<PublicKey, TargetError> {
         .ok_or_else(|| TargetError::BadIdentityKey(text.to_owned()))
 }
 
-/// Reads `host`, `host:port` or `scheme://host:port`.
-fn address(text: &str, scheme: &str, port: u16) -> Result<SocketAddr, TargetError> {
+/// Reads `host`, `host:port` or `scheme://host:port`: the address, and the host as it was called.
+fn place(text: &str, scheme: &str, port: u16) -> Result<(SocketAddr, String), TargetError> {
     let bad = |why| TargetError::BadAddress(text.to_owned(), why);
     let rest = match text.split_once("://") {
         Some((found, rest)) if found == scheme => rest.trim_end_matches('/'),
         Some(_) => {
             return Err(bad(
-                "its scheme is not one that this option takes (mqtt:// or coap://)",
+                "its scheme is not one that this option takes (mqtt://, mqtts:// or coap://)",
             ));
         }
         None => text,
     };
     if let Ok(exact) = rest.parse::<SocketAddr>() {
-        return Ok(exact);
+        return Ok((exact, exact.ip().to_string()));
     }
-    let found = if rest.parse::<std::net::Ipv6Addr>().is_ok() || !rest.contains(':') {
-        (rest, port).to_socket_addrs()
-    } else {
-        rest.to_socket_addrs()
+    let (host, found) = match rest.rsplit_once(':') {
+        Some((host, _)) if rest.parse::<std::net::Ipv6Addr>().is_err() => {
+            (host, rest.to_socket_addrs())
+        }
+        _ => (rest, (rest, port).to_socket_addrs()),
     };
     let mut found = found.map_err(|_| bad("no such host, or the port is missing or wrong"))?;
-    found.next().ok_or_else(|| bad("the name has no address"))
+    let address = found.next().ok_or_else(|| bad("the name has no address"))?;
+    Ok((address, host.to_owned()))
 }
 
 #[cfg(test)]
@@ -257,18 +361,89 @@ mod tests {
 
     #[test]
     fn addresses_come_with_and_without_port_and_scheme() {
-        for (text, expected) in [
-            ("127.0.0.1", "127.0.0.1:1883"),
-            ("127.0.0.1:9", "127.0.0.1:9"),
-            ("mqtt://127.0.0.1", "127.0.0.1:1883"),
-            ("mqtt://127.0.0.1:9/", "127.0.0.1:9"),
-            ("::1", "[::1]:1883"),
-            ("[::1]:9", "[::1]:9"),
+        for (text, expected, called) in [
+            ("127.0.0.1", "127.0.0.1:1883", "127.0.0.1"),
+            ("127.0.0.1:9", "127.0.0.1:9", "127.0.0.1"),
+            ("mqtt://127.0.0.1", "127.0.0.1:1883", "127.0.0.1"),
+            ("mqtt://127.0.0.1:9/", "127.0.0.1:9", "127.0.0.1"),
+            ("::1", "[::1]:1883", "::1"),
+            ("[::1]:9", "[::1]:9", "::1"),
         ] {
+            let (address, host) = place(text, "mqtt", MQTT_PORT).expect(text);
             assert_eq!(
-                address(text, "mqtt", MQTT_PORT).expect(text).to_string(),
-                expected
+                (address.to_string().as_str(), host.as_str()),
+                (expected, called)
             );
         }
+        let (_, host) = place("mqtt://localhost:9", "mqtt", MQTT_PORT).expect("it is there");
+        assert_eq!(host, "localhost");
+    }
+
+    fn over_tls() -> Hints {
+        let line = r#"{"event":"ready","broker_id":"kg","mqtt":"127.0.0.1:1","mqtts":"127.0.0.1:2","ca":"/nowhere/ca.pem"}"#;
+        let ready = Hints::from_ready_line(line).expect("ready");
+        ready.over_tls().expect("it has a TLS listener")
+    }
+
+    #[test]
+    fn tls_comes_from_the_ready_line_only_when_it_is_asked_for() {
+        let hints = over_tls();
+        assert!(hints.is_over_tls());
+        assert_eq!(hints.mqtt.as_deref(), Some("mqtts://127.0.0.1:2"));
+        let refused = hints
+            .resolve()
+            .map(|_| ())
+            .expect_err("there is no such file");
+        assert!(
+            matches!(&refused, TargetError::BadCa { file, .. } if file.ends_with("ca.pem")),
+            "{refused}"
+        );
+        let plain = Hints {
+            mqtt: Some("127.0.0.1:1".to_owned()),
+            ..over_tls()
+        };
+        assert!(plain.resolve().expect("a target").tls.is_none());
+        let nowhere = Hints::default().over_tls().map(|_| ());
+        assert_eq!(nowhere, Err(TargetError::NoTlsListener));
+    }
+
+    #[test]
+    fn tls_without_a_ca_is_refused_with_what_to_pass() {
+        let hints = Hints {
+            ca: None,
+            ..over_tls()
+        };
+        let refused = hints.resolve().map(|_| ()).expect_err("nobody to trust");
+        assert_eq!(refused, TargetError::NoCa("mqtts://127.0.0.1:2".to_owned()));
+        let text = refused.to_string();
+        assert!(
+            text.contains("pass --ca FILE") && text.contains("DATA/tls/ca.pem"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn logins_over_tls_are_bound_unless_somebody_says_otherwise() {
+        let directory = std::env::temp_dir().join(format!("device-sim-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let file = directory.join("ca.pem");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        let pem = params.self_signed(&key).expect("signs").pem();
+        fs::write(&file, pem).expect("written");
+        let target = |binding| {
+            let ca = Some(file.clone());
+            let hints = Hints {
+                ca,
+                binding,
+                ..over_tls()
+            };
+            hints.resolve().expect("a target")
+        };
+        let bound = target(None);
+        assert_eq!(bound.binding(), Binding::Exporter);
+        assert_eq!(bound.url(), "mqtts://127.0.0.1:2");
+        assert_eq!(target(Some(Binding::None)).binding(), Binding::None);
+        fs::remove_dir_all(directory).expect("removed");
     }
 }

@@ -1,10 +1,10 @@
 //! The controller as a task.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::channel::Door;
 use super::controller::{Controller, News, OrderNote};
 use super::crew::Crew;
 use super::link::{self, Actor, Ears};
@@ -13,7 +13,7 @@ use crate::clock::Micros;
 use crate::identity::{Cast, Member};
 use crate::random::fresh;
 use crate::scenario::Login;
-use crate::session::{Failure, Profile, Stage};
+use crate::session::{Export, Failure, Profile, Stage};
 
 /// How long the controller's login may take.
 const READY_US: u64 = 10_000_000;
@@ -23,7 +23,7 @@ pub(super) struct Control {
     pub(super) profile: Arc<Profile>,
     pub(super) cast: Cast,
     pub(super) login: Login,
-    pub(super) target: SocketAddr,
+    pub(super) mqtt: Door,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -59,7 +59,8 @@ impl Control {
     ) -> Result<(), Failure> {
         let clock = self.shared.clock;
         let deadline = clock.now().plus(READY_US);
-        let stream = link::connect(Member::Controller, self.target, clock, deadline).await?;
+        let member = Member::Controller;
+        let mut channel = self.mqtt.connect(member, clock, deadline).await?;
         let nonce = fresh().map_err(|_| Failure::Entropy)?;
         let mut opening = Vec::new();
         let Self {
@@ -77,7 +78,7 @@ impl Control {
             ready,
         };
         link::carry(
-            &stream,
+            &mut channel,
             &mut actor,
             clock,
             Ears {
@@ -130,6 +131,10 @@ impl Actor for Noted<'_> {
         self.note(now, |controller, note| {
             controller.receive(bytes, now, out, note)
         })
+    }
+
+    fn bind(&mut self, export: &mut Export<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        self.controller.bind(export, out)
     }
 
     fn tick(&mut self, now: Micros, out: &mut Vec<u8>) -> Result<(), Failure> {

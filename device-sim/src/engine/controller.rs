@@ -10,7 +10,7 @@ use crate::clock::Micros;
 use crate::identity::{Cast, Member};
 use crate::payload::{self, Mark};
 use crate::scenario::Login;
-use crate::session::{Event, Failure, Profile, Session, Stage};
+use crate::session::{Event, Export, Failure, Profile, Session, Stage};
 
 /// What the rest of the run tells the controller.
 #[derive(Clone, Debug)]
@@ -120,6 +120,15 @@ impl<'a> Controller<'a> {
             })?;
         self.order(now, out, note)?;
         Ok(taken)
+    }
+
+    /// The login may need a value of the channel that it goes over.
+    pub(super) fn bind(
+        &mut self,
+        export: &mut Export<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        self.session.bind(export, out)
     }
 
     /// Time passed.

@@ -8,7 +8,7 @@ use crate::clock::Micros;
 use crate::identity::Member;
 use crate::payload::{self, Mark};
 use crate::scenario::Reader;
-use crate::session::{Event, Failure, Session, Stage};
+use crate::session::{Event, Export, Failure, Session, Stage};
 
 /// Something worth recording about a device.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,6 +90,15 @@ impl<'a> Device<'a> {
         // An acknowledgement may have made room; a grant may have come after the first report was due.
         self.report(now, out, note)?;
         Ok(taken)
+    }
+
+    /// The login may need a value of the channel that it goes over.
+    pub(super) fn bind(
+        &mut self,
+        export: &mut Export<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        self.session.bind(export, out)
     }
 
     /// Time passed.

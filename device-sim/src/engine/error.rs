@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::random::NoRandomness;
 use crate::scenario::ScenarioError;
-use crate::session::Failure;
+use crate::session::{Failure, TlsFault};
 
 /// A run that could not be made: nothing was measured.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -37,6 +37,14 @@ pub enum RunError {
         reason: String,
         /// What to do.
         advice: Option<&'static str>,
+    },
+    /// The broker's certificate is not trusted, or TLS is not what it speaks.
+    #[error("no TLS with {address}: {fault}; {advice}", advice = fault.advice())]
+    NoTls {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        fault: TlsFault,
     },
     /// Gateways need CoAP.
     #[error(
@@ -76,6 +84,13 @@ impl RunError {
                 stage: Stage::Connect,
                 kind: std::io::ErrorKind::ConnectionRefused,
             } => Self::NothingListens(target),
+            Failure::Tls {
+                stage: Stage::Tls,
+                fault,
+            } => Self::NoTls {
+                address: target,
+                fault: fault.clone(),
+            },
             Failure::Refused {
                 stage: Stage::Challenge | Stage::Confirmation,
                 ..

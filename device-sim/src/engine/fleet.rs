@@ -1,12 +1,12 @@
 //! The devices as tasks: each starts when it is due.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::channel::Door;
 use super::controller::News;
 use super::crew::Crew;
 use super::device::{Device, Note};
@@ -15,14 +15,14 @@ use super::recorder::Shared;
 use crate::clock::Micros;
 use crate::identity::Member;
 use crate::random::fresh;
-use crate::session::{Failure, Stage};
+use crate::session::{Export, Failure, Stage};
 
 /// What every task of a run gets.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) crew: Arc<Crew>,
     pub(super) shared: Arc<Shared>,
-    pub(super) mqtt: SocketAddr,
+    pub(super) mqtt: Door,
     pub(super) news: mpsc::Sender<News>,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -92,7 +92,8 @@ async fn live(
         .schedule
         .arrival(index)
         .plus(field.crew.login_timeout_us);
-    let stream = link::connect(Member::Device(index), field.mqtt, clock, deadline).await?;
+    let member = Member::Device(index);
+    let mut channel = field.mqtt.connect(member, clock, deadline).await?;
     let nonce = fresh().map_err(|_| Failure::Entropy)?;
     let mut opening = Vec::new();
     let device = Device::open(&field.crew, index, id, nonce, &mut opening)?;
@@ -107,7 +108,7 @@ async fn live(
         news: None,
         stop: field.stop.clone(),
     };
-    link::carry(&stream, &mut actor, clock, ears, opening).await
+    link::carry(&mut channel, &mut actor, clock, ears, opening).await
 }
 
 /// A device whose notes go to the recorder.
@@ -148,6 +149,10 @@ impl Noted<'_> {
 impl Actor for Noted<'_> {
     fn receive(&mut self, bytes: &[u8], now: Micros, out: &mut Vec<u8>) -> Result<usize, Failure> {
         self.note(now, |device, note| device.receive(bytes, now, out, note))
+    }
+
+    fn bind(&mut self, export: &mut Export<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        self.device.bind(export, out)
     }
 
     fn tick(&mut self, now: Micros, out: &mut Vec<u8>) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use crate::clock::Micros;
 use crate::identity::Member;
 use crate::random::fresh;
 use crate::scenario::Login;
-use crate::session::{Credential, Event, Failure, Key, Session, Stage};
+use crate::session::{Credential, Event, Export, Failure, Key, Session, Stage};
 
 /// One attempt.
 pub(super) async fn impostor(field: Arc<Field>, index: u32) {
@@ -50,7 +50,8 @@ async fn attempt(
     let crew = &field.crew;
     let clock = field.shared.clock;
     let deadline = at.plus(crew.login_timeout_us);
-    let stream = link::connect(Member::Impostor(index), field.mqtt, clock, deadline).await?;
+    let member = Member::Impostor(index);
+    let mut channel = field.mqtt.connect(member, clock, deadline).await?;
 
     let victim = Member::Device(index % crew.devices.max(1));
     let id = crew.cast.id(victim);
@@ -75,7 +76,7 @@ async fn attempt(
         news: None,
         stop: field.stop.clone(),
     };
-    link::carry(&stream, &mut actor, clock, ears, opening).await
+    link::carry(&mut channel, &mut actor, clock, ears, opening).await
 }
 
 struct Intruder<'a> {
@@ -90,6 +91,10 @@ impl Actor for Intruder<'_> {
         self.session.receive(bytes, now, out, &mut |event| {
             *admitted |= matches!(event, Event::LoggedIn { .. });
         })
+    }
+
+    fn bind(&mut self, export: &mut Export<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        self.session.bind(export, out)
     }
 
     fn tick(&mut self, now: Micros, _: &mut Vec<u8>) -> Result<(), Failure> {

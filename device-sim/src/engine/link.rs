@@ -1,20 +1,16 @@
-//! Carries an actor over a TCP connection: the one loop of every MQTT member.
+//! Carries an actor over a connection: the one loop of every MQTT member.
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use tokio::io::Interest;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout_at;
 
+use super::channel::Channel;
 use super::controller::News;
-use crate::address;
 use crate::clock::{Clock, Micros};
-use crate::identity::Member;
-use crate::session::{Failure, Stage};
+use crate::session::{Export, Failure, Stage};
 
 /// How much is read at once. The buffer belongs to the thread: an idle connection has none.
 const READ_LEN: usize = 16 * 1024;
@@ -35,6 +31,8 @@ struct Scratch {
 pub(super) trait Actor {
     /// Bytes came; returns how many were taken.
     fn receive(&mut self, bytes: &[u8], now: Micros, out: &mut Vec<u8>) -> Result<usize, Failure>;
+    /// The login may need a value of the channel that it goes over.
+    fn bind(&mut self, export: &mut Export<'_>, out: &mut Vec<u8>) -> Result<(), Failure>;
     /// Time passed.
     fn tick(&mut self, now: Micros, out: &mut Vec<u8>) -> Result<(), Failure>;
     /// The run tells something.
@@ -67,34 +65,9 @@ struct Backlog {
     unsent: Vec<u8>,
 }
 
-/// Connects a member to the broker, from its own address.
-pub(super) async fn connect(
-    member: Member,
-    target: SocketAddr,
-    clock: Clock,
-    deadline: Micros,
-) -> Result<TcpStream, Failure> {
-    let attempt = async {
-        let socket = if target.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        socket.set_nodelay(true)?;
-        if let Some(source) = address::source(member, target) {
-            socket.bind(source)?;
-        }
-        socket.connect(target).await
-    };
-    match timeout_at(clock.instant(deadline), attempt).await {
-        Ok(connected) => connected.map_err(|error| Failure::io(Stage::Connect, &error)),
-        Err(_) => Err(Failure::Late(Stage::Connect)),
-    }
-}
-
 /// Carries an actor until it is finished, fails, or the run stops. `opening` is what it wrote when it was made.
 pub(super) async fn carry(
-    stream: &TcpStream,
+    channel: &mut Channel,
     actor: &mut impl Actor,
     clock: Clock,
     mut ears: Ears<'_>,
@@ -104,7 +77,7 @@ pub(super) async fn carry(
         unsent: opening,
         ..Backlog::default()
     };
-    backlog.flush(stream, actor)?;
+    backlog.flush(channel, actor)?;
     let mut alarm = pin!(tokio::time::sleep_until(clock.instant(NEVER)));
     let mut set = None;
     while !actor.is_finished() {
@@ -115,35 +88,46 @@ pub(super) async fn carry(
                 .reset(clock.instant(deadline.unwrap_or(NEVER)));
             set = deadline;
         }
-        let interest = if backlog.unsent.is_empty() {
+        let interest = if backlog.unsent.is_empty() && !channel.is_waiting() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
         };
         tokio::select! {
-            ready = stream.ready(interest) => {
+            ready = channel.ready(interest) => {
                 let ready = ready.map_err(|error| Failure::io(actor.stage(), &error))?;
                 if ready.is_writable() {
-                    backlog.flush(stream, actor)?;
+                    unblocked(channel.flush(), actor)?;
+                    backlog.flush(channel, actor)?;
                 }
                 if ready.is_readable() {
-                    backlog.read(stream, actor, clock)?;
+                    backlog.read(channel, actor, clock)?;
                 }
             }
             () = alarm.as_mut() => {
                 set = None;
-                backlog.step(stream, actor, |actor, out| actor.tick(clock.now(), out))?;
+                backlog.step(channel, actor, |actor, out| actor.tick(clock.now(), out))?;
             }
             news = next(&mut ears.news) => {
-                backlog.step(stream, actor, |actor, out| actor.hear(news, clock.now(), out))?;
+                backlog.step(channel, actor, |actor, out| actor.hear(news, clock.now(), out))?;
             }
             _ = ears.stop.wait_for(|stop| *stop) => break,
         }
     }
-    backlog.step(stream, actor, |actor, out| {
+    backlog.step(channel, actor, |actor, out| {
         actor.close(out);
         Ok(())
-    })
+    })?;
+    channel.close();
+    Ok(())
+}
+
+/// A socket that takes nothing now is no failure: it says when it does.
+fn unblocked(done: io::Result<()>, actor: &impl Actor) -> Result<(), Failure> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        done => done.map_err(|error| Failure::io(actor.stage(), &error)),
+    }
 }
 
 async fn next(news: &mut Option<&mut mpsc::Receiver<News>>) -> News {
@@ -160,14 +144,14 @@ impl Backlog {
     /// Reads what is there and lets the actor deal with it.
     fn read<A: Actor>(
         &mut self,
-        stream: &TcpStream,
+        channel: &mut Channel,
         actor: &mut A,
         clock: Clock,
     ) -> Result<(), Failure> {
         SCRATCH.with_borrow_mut(|Scratch { read, out }| {
             read.resize(READ_LEN, 0);
             loop {
-                let count = match stream.try_read(read) {
+                let count = match channel.try_read(read) {
                     Ok(0) => return Err(Failure::Closed(actor.stage())),
                     Ok(count) => count,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -175,9 +159,11 @@ impl Backlog {
                 };
                 let fresh = read.get(..count).unwrap_or_default();
                 out.clear();
-                let taken = self.hand_over(fresh, actor, clock.now(), out);
+                let taken = self
+                    .hand_over(fresh, actor, clock.now(), out)
+                    .and_then(|()| actor.bind(&mut |context| channel.export(context), out));
                 // What was written before a failure still goes out: an acknowledgement is owed in any case.
-                self.send(stream, actor, out)?;
+                self.send(channel, actor, out)?;
                 taken?;
                 if count < READ_LEN || actor.is_finished() {
                     return Ok(());
@@ -209,14 +195,14 @@ impl Backlog {
     /// Lets the actor do something and sends what it wrote.
     fn step<A: Actor>(
         &mut self,
-        stream: &TcpStream,
+        channel: &mut Channel,
         actor: &mut A,
         act: impl FnOnce(&mut A, &mut Vec<u8>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         SCRATCH.with_borrow_mut(|Scratch { out, .. }| {
             out.clear();
             let acted = act(actor, out);
-            self.send(stream, actor, out)?;
+            self.send(channel, actor, out)?;
             acted
         })
     }
@@ -224,15 +210,15 @@ impl Backlog {
     /// Sends bytes, behind those that wait already.
     fn send(
         &mut self,
-        stream: &TcpStream,
+        channel: &mut Channel,
         actor: &impl Actor,
         bytes: &[u8],
     ) -> Result<(), Failure> {
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
-            return self.flush(stream, actor);
+            return self.flush(channel, actor);
         }
-        let sent = write(stream, bytes, actor.stage())?;
+        let sent = write(channel, bytes, actor.stage())?;
         if let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             self.unsent = rest.to_vec();
         }
@@ -240,18 +226,20 @@ impl Backlog {
     }
 
     /// Sends what waits.
-    fn flush(&mut self, stream: &TcpStream, actor: &impl Actor) -> Result<(), Failure> {
-        let sent = write(stream, &self.unsent, actor.stage())?;
+    fn flush(&mut self, channel: &mut Channel, actor: &impl Actor) -> Result<(), Failure> {
+        let sent = write(channel, &self.unsent, actor.stage())?;
         self.unsent = self.unsent.get(sent..).unwrap_or_default().to_vec();
         Ok(())
     }
 }
 
 /// Writes as much as the socket takes.
-fn write(stream: &TcpStream, bytes: &[u8], stage: Stage) -> Result<usize, Failure> {
+fn write(channel: &mut Channel, bytes: &[u8], stage: Stage) -> Result<usize, Failure> {
     let mut sent = 0;
     while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-        match stream.try_write(rest) {
+        match channel.try_write(rest) {
+            // Nothing was taken: the socket says when it takes more.
+            Ok(0) => break,
             Ok(count) => sent += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => return Err(Failure::io(stage, &error)),

@@ -5,12 +5,15 @@
 //! | `run` | the order of a run, from the first connection to the report |
 //! | `crew` | what all members of a run share and never change |
 //! | `device`, `controller` | actors: bytes, time and news in, bytes and notes out |
-//! | `link` | the one loop that carries an actor over a socket |
+//! | `channel` | a connection, plain or over TLS |
+//! | `link` | the one loop that carries an actor over a connection |
+//! | `relay` | TLS for the watcher |
 //! | `control`, `fleet`, `gateway`, `impostor`, `watcher` | the tasks |
 //! | `streams` | messages between partners, phase by phase |
 //! | `recorder` | everything that was seen, and whether more is to come |
 //! | `system` | open files, memory, processor time |
 
+mod channel;
 mod control;
 mod controller;
 mod crew;
@@ -22,6 +25,7 @@ mod impostor;
 mod link;
 mod progress;
 mod recorder;
+mod relay;
 mod run;
 #[cfg(test)]
 mod socket_tests;
@@ -29,6 +33,8 @@ mod streams;
 mod system;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 mod watcher;
 
 pub use error::RunError;

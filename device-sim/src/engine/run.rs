@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keygate_protocol::login::Binding;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::channel::Door;
 use super::control::Control;
 use super::controller::News;
 use super::crew::Crew;
@@ -162,20 +164,22 @@ async fn prepare(plan: &Plan) -> Result<Running, RunError> {
         identity_key: target.identity_key,
         keep_alive_s: scenario.fleet.keep_alive_s,
         session_expiry_s: scenario.fleet.session_expiry_s,
+        binding: target.binding(),
     });
+    let mqtt = Door::of(target);
     let (stop, stopped) = watch::channel(false);
     // Two words about each device, and the start: nobody who tells ever waits.
     let room = usize::try_from(scenario.fleet.devices).unwrap_or(0) * 2 + 1;
     let (news, heard) = mpsc::channel(room);
     let mut tasks = JoinSet::new();
 
-    let watcher = Watcher::start(target, scenario, &cast, &enrol).await?;
+    let watcher = Watcher::start(target, &mqtt, clock, scenario, &cast, &enrol).await?;
     let (ready, is_ready) = oneshot::channel();
     let control = Control {
         profile: Arc::clone(&profile),
         cast,
         login: scenario.fleet.login,
-        target: target.mqtt,
+        mqtt: mqtt.clone(),
         shared: Arc::clone(&shared),
     };
     tasks.spawn(control.run(heard, stopped.clone(), ready));
@@ -199,7 +203,7 @@ async fn prepare(plan: &Plan) -> Result<Running, RunError> {
     let field = Arc::new(Field {
         crew,
         shared,
-        mqtt: target.mqtt,
+        mqtt,
         news,
         stop: stopped,
     });
@@ -285,14 +289,17 @@ fn report(plan: &Plan, running: &Running, elapsed_us: u64, process: Process) -> 
             seed: scenario.fleet.seed.clone(),
             devices: scenario.fleet.devices,
             rate_per_s: scenario.arrivals.rate_per_s,
-            mqtt: target.mqtt.to_string(),
+            mqtt: target.url(),
             coap: target.coap.map(|address| address.to_string()),
+            bound: target.binding() == Binding::Exporter
+                && scenario.fleet.login == Login::KgEd25519,
             broker_id: target.broker_id.clone(),
             command: format!(
-                "device-sim run {} --rate {} --duration {} --target -",
+                "device-sim run {} --rate {} --duration {} --target -{}",
                 plan.options(),
                 scenario.arrivals.rate_per_s,
-                scenario.run.duration_s
+                scenario.run.duration_s,
+                if target.tls.is_some() { " --tls" } else { "" }
             ),
             elapsed_ms: elapsed_us / 1_000,
             passed: false,

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use keygate_protocol::crypto::SoftwareSigner;
+use keygate_protocol::login::Binding;
 use keygate_protocol::mqtt::ReasonCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::OwnedWriteHalf;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::LocalSet;
 
@@ -19,21 +19,28 @@ use crate::report::Report;
 use crate::scenario::{Login, Scenario, builtin};
 use crate::target::Target;
 
-type Writers = Rc<Mutex<BTreeMap<u32, OwnedWriteHalf>>>;
+/// By client, what writes to it.
+pub(super) type Writers = Rc<Mutex<BTreeMap<u32, Box<dyn AsyncWrite + Unpin>>>>;
 
 /// Puts the scripted broker on a socket.
 async fn serve(listener: TcpListener, peer: Rc<RefCell<Peer>>) {
     let writers = Writers::default();
     while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).expect("a socket");
         let client = peer.borrow_mut().accept();
         tokio::task::spawn_local(carry(stream, client, Rc::clone(&peer), Rc::clone(&writers)));
     }
 }
 
-async fn carry(stream: TcpStream, client: u32, peer: Rc<RefCell<Peer>>, writers: Writers) {
-    stream.set_nodelay(true).expect("a socket");
-    let (mut reader, writer) = stream.into_split();
-    writers.lock().await.insert(client, writer);
+/// One client of the scripted broker, from its first byte to its last.
+pub(super) async fn carry(
+    stream: impl AsyncRead + AsyncWrite + 'static,
+    client: u32,
+    peer: Rc<RefCell<Peer>>,
+    writers: Writers,
+) {
+    let (mut reader, writer) = tokio::io::split(stream);
+    writers.lock().await.insert(client, Box::new(writer));
     let mut bytes = vec![0; 4_096];
     while let Ok(count @ 1..) = reader.read(&mut bytes).await {
         let sent = peer.borrow_mut().receive(client, &bytes[..count]);
@@ -41,9 +48,15 @@ async fn carry(stream: TcpStream, client: u32, peer: Rc<RefCell<Peer>>, writers:
         for (to, bytes) in sent {
             match (bytes, writers.get_mut(&to)) {
                 // Whoever is gone hears nothing; that is its own business.
-                (Some(bytes), Some(writer)) => drop(writer.write_all(&bytes).await),
-                (None, _) => drop(writers.remove(&to)),
-                (Some(_), None) => {}
+                (Some(bytes), Some(writer)) => {
+                    drop(writer.write_all(&bytes).await);
+                    drop(writer.flush().await);
+                }
+                (None, Some(writer)) => {
+                    drop(writer.shutdown().await);
+                    writers.remove(&to);
+                }
+                (_, None) => {}
             }
         }
     }
@@ -51,7 +64,7 @@ async fn carry(stream: TcpStream, client: u32, peer: Rc<RefCell<Peer>>, writers:
     writers.lock().await.remove(&client);
 }
 
-fn small() -> Scenario {
+pub(super) fn small() -> Scenario {
     let mut scenario = builtin("smoke").expect("built in");
     scenario.fleet.devices = 20;
     scenario.arrivals.rate_per_s = 200.0;
@@ -80,6 +93,7 @@ fn go(scenario: &Scenario, faults: Faults) -> Result<Report, RunError> {
         tokio::task::spawn_local(serve(listener, Rc::new(RefCell::new(peer))));
         let target = Target {
             mqtt,
+            tls: None,
             coap: None,
             broker_id: BROKER_ID.to_owned(),
             identity_key,
@@ -216,6 +230,7 @@ fn where_nothing_listens_the_error_says_what_to_start() {
     let identity_key = Some(SoftwareSigner::from_seed(&[1; 32]).public_key());
     let target = Target {
         mqtt: nobody,
+        tls: None,
         coap: None,
         broker_id: BROKER_ID.to_owned(),
         identity_key,
@@ -259,6 +274,7 @@ fn gateways_need_coap_and_a_key_to_trust() {
     let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
     let target = Target {
         mqtt,
+        tls: None,
         coap: None,
         broker_id: BROKER_ID.to_owned(),
         identity_key: None,
@@ -283,6 +299,7 @@ fn a_run_can_be_spawned() {
     let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
     let target = Target {
         mqtt,
+        tls: None,
         coap: None,
         broker_id: BROKER_ID.to_owned(),
         identity_key: None,
@@ -300,6 +317,7 @@ fn a_device_is_small() {
 
     use tokio::sync::{mpsc, watch};
 
+    use super::channel::Door;
     use super::crew::Crew;
     use super::fleet::{self, Field};
     use super::recorder::Shared;
@@ -318,6 +336,7 @@ fn a_device_is_small() {
         identity_key: None,
         keep_alive_s: 0,
         session_expiry_s: 0,
+        binding: Binding::None,
     };
     let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
     let mqtt: SocketAddr = "127.0.0.1:1".parse().expect("an address");
@@ -327,7 +346,10 @@ fn a_device_is_small() {
     let field = Field {
         crew: Arc::new(crew),
         shared,
-        mqtt,
+        mqtt: Door {
+            address: mqtt,
+            tls: None,
+        },
         news,
         stop,
     };

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
+use keygate_protocol::login::Binding;
+
 use super::controller::{Controller, News};
 use super::crew::Crew;
 use super::device::{Device, Note};
@@ -276,6 +278,7 @@ fn virtually(scenario: &Scenario, faults: Faults, receive_max: u16) -> Recorder 
         identity_key: Some(peer.identity_key()),
         keep_alive_s: scenario.fleet.keep_alive_s,
         session_expiry_s: 0,
+        binding: Binding::None,
     });
     peer.receive_max = receive_max;
     let cast = Cast::new(&scenario.fleet.seed, &scenario.fleet.prefix);
@@ -428,6 +431,7 @@ fn a_broker_that_sends_own_messages_back_is_found_out() {
 
 #[test]
 fn a_refusing_broker_ends_the_run_at_once_with_advice() {
+    use keygate_protocol::login::Binding;
     use keygate_protocol::mqtt::ReasonCode;
     let scenario = scenario(5, "refuses");
     let faults = Faults {
@@ -441,6 +445,7 @@ fn a_refusing_broker_ends_the_run_at_once_with_advice() {
         identity_key: None,
         keep_alive_s: 0,
         session_expiry_s: 0,
+        binding: Binding::None,
     };
     let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
     let mut recorder = Recorder::new(&scenario);
@@ -478,6 +483,7 @@ fn a_device_that_is_not_answered_in_time_is_late() {
         identity_key: None,
         keep_alive_s: 0,
         session_expiry_s: 0,
+        binding: Binding::None,
     };
     let crew = Crew::new(&scenario, Arc::new(profile), RunTag::new([0; 4]), Micros(0));
     let mut out = Vec::new();

@@ -13,10 +13,12 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, Publish, SubscribeRe
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use tokio::time::timeout;
 
+use super::channel::Door;
 use super::error::RunError;
 use super::fleet::Field;
+use super::relay::Relay;
 use super::streams::EVENTS_FILTER;
-use crate::clock;
+use crate::clock::{self, Clock, Micros};
 use crate::enrol::hex;
 use crate::identity::{Cast, Member};
 use crate::payload;
@@ -42,12 +44,15 @@ pub(super) struct Watcher {
     events: EventLoop,
     id: String,
     filters: &'static [&'static str],
+    _relay: Relay,
 }
 
 impl Watcher {
     /// Logs in and subscribes.
     pub(super) async fn start(
         target: &Target,
+        mqtt: &Door,
+        clock: Clock,
         scenario: &Scenario,
         cast: &Cast,
         enrol: &str,
@@ -57,8 +62,16 @@ impl Watcher {
             Login::KgEd25519 => assertion(cast, &id, &target.broker_id)?,
             Login::Password => cast.password(Member::Watcher),
         };
-        let target = target.mqtt;
-        let options = options(target, &id, password, scenario.fleet.session_expiry_s);
+        let deadline = clock.now().plus(Micros::from_secs(READY_S).0);
+        let relay = Relay::open(mqtt, clock, deadline).await;
+        let relay =
+            relay.map_err(|failure| RunError::of_helper(&id, target.mqtt, enrol, &failure))?;
+        let options = options(
+            relay.address,
+            &id,
+            password,
+            scenario.fleet.session_expiry_s,
+        );
         let (client, events) = AsyncClient::new(options, REQUESTS);
         // It asks for what comes only: a filter that nothing matches still costs the broker a look.
         let watched = |stream: &Stream| stream.to == Reader::Watcher;
@@ -73,6 +86,7 @@ impl Watcher {
             events,
             id,
             filters,
+            _relay: relay,
         };
         let not_ready = |reason: String| RunError::NotReady {
             id: cast.id(Member::Watcher),
@@ -96,7 +110,7 @@ impl Watcher {
                     reason,
                     enrol: enrol.to_owned(),
                 }),
-                None if is_connection_refused(&error) => Err(RunError::NothingListens(target)),
+                None if is_connection_refused(&error) => Err(RunError::NothingListens(target.mqtt)),
                 None => Err(not_ready(error.to_string())),
             },
         }

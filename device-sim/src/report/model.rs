@@ -23,8 +23,10 @@ pub struct Report {
     pub devices: u32,
     /// Logins a second that were asked for.
     pub rate_per_s: f64,
-    /// The broker's MQTT address.
+    /// Where the broker's MQTT is; an `mqtts://` URL if it was spoken over TLS (1.3, always).
     pub mqtt: String,
+    /// Whether the logins were bound to their TLS channels: then none passes on another.
+    pub bound: bool,
     /// The broker's CoAP address.
     pub coap: Option<String>,
     /// The broker's name.

@@ -13,13 +13,19 @@ impl Display for Report {
             devices,
             broker_id,
             mqtt,
+            bound,
             elapsed_ms,
             seed,
             ..
         } = self;
+        let bound = if *bound {
+            " (logins bound to the channel)"
+        } else {
+            ""
+        };
         writeln!(
             f,
-            "{scenario}: {devices} devices against {broker_id} at {mqtt}, seed \"{seed}\", {} s",
+            "{scenario}: {devices} devices against {broker_id} at {mqtt}{bound}, seed \"{seed}\", {} s",
             seconds(*elapsed_ms)
         )?;
         if !self.summary.is_empty() {

@@ -5,11 +5,15 @@ use std::io;
 
 use keygate_protocol::mqtt::{DecodeError, PacketType, ReasonCode};
 
+use super::TlsFault;
+
 /// How far a session had come.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
     /// The TCP connection is being made.
     Connect,
+    /// The TCP connection is there, the TLS handshake is under way.
+    Tls,
     /// CONNECT went out, the challenge has not come.
     Challenge,
     /// The proof went out, CONNACK has not come.
@@ -47,6 +51,14 @@ pub enum Failure {
         /// What kind.
         kind: io::ErrorKind,
     },
+    /// No TLS, or no more.
+    #[error("{stage}: {fault}")]
+    Tls {
+        /// At what.
+        stage: Stage,
+        /// What is wrong.
+        fault: TlsFault,
+    },
     /// The broker broke a rule of MQTT.
     #[error("the broker broke a rule of MQTT: {0}")]
     Malformed(DecodeError),
@@ -76,10 +88,22 @@ impl Failure {
     /// A system error at a stage.
     #[must_use]
     pub fn io(stage: Stage, error: &io::Error) -> Self {
+        // TLS hands its errors over in those of the system.
+        let inside = error.get_ref();
+        if let Some(error) = inside.and_then(|inside| inside.downcast_ref()) {
+            return Self::tls(stage, error);
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Closed(stage),
             kind => Self::Io { stage, kind },
         }
+    }
+
+    /// An error of TLS at a stage.
+    #[must_use]
+    pub fn tls(stage: Stage, error: &rustls::Error) -> Self {
+        let fault = error.into();
+        Self::Tls { stage, fault }
     }
 
     /// The broker's reason, if it gave one.
@@ -116,7 +140,8 @@ impl Failure {
                 stage: Stage::Connect,
                 ..
             } => Some("out of files or ports? `ulimit -n`, or fewer --devices"),
-            Self::Late(Stage::Challenge | Stage::Connect) => {
+            Self::Tls { fault, .. } => Some(fault.advice()),
+            Self::Late(Stage::Challenge | Stage::Connect | Stage::Tls) => {
                 Some("the broker does not keep up with --rate")
             }
             Self::Broker(_) => {
@@ -131,6 +156,7 @@ impl Display for Stage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
+            Self::Tls => "TLS handshake",
             Self::Challenge => "login",
             Self::Confirmation => "login (proof)",
             Self::Subscribe => "subscribe",

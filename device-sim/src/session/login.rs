@@ -3,9 +3,10 @@
 use keygate_protocol::crypto::{Signable, Signature, Signer, SignerFault, SoftwareSigner};
 use keygate_protocol::ident::{Id, KeyId};
 use keygate_protocol::login::device::{self, Login};
-use keygate_protocol::login::{ClientId, METHOD, Opening};
+use keygate_protocol::login::{Binding, ClientId, ExporterValue, METHOD, Opening};
 use keygate_protocol::mqtt::{Auth, ConnackProperties, Connect, Packet, ReasonCode, Version};
 
+use super::exporter::AwaitExporter;
 use super::online::Online;
 use super::state::{Event, Profile, State};
 use super::{Failure, PACKET_MAX, Stage, Wanted, Wire};
@@ -131,6 +132,9 @@ impl<'a> AwaitChallenge<'a> {
         let client_id = ClientId::new(id).map_err(|_| Failure::TooLarge)?;
         let broker_id = Id::new(&profile.broker_id).map_err(|_| Failure::TooLarge)?;
         let mut login = Login::new(client_id, broker_id, key.key_id());
+        if profile.binding == Binding::Exporter {
+            login = login.bind_to_tls();
+        }
         if let Some(identity_key) = profile.identity_key {
             login = login.pin(identity_key);
         }
@@ -154,11 +158,7 @@ impl<'a> AwaitChallenge<'a> {
         packet: Packet<'_>,
         out: &mut Vec<u8>,
     ) -> Result<State<'a>, Failure> {
-        let Self {
-            login,
-            mut key,
-            plan,
-        } = self;
+        let Self { login, key, plan } = self;
         let auth = match packet {
             Packet::Auth(auth)
                 if auth.code == ReasonCode::ContinueAuthentication
@@ -171,15 +171,35 @@ impl<'a> AwaitChallenge<'a> {
         let challenged = login
             .read(auth.data.unwrap_or_default())
             .map_err(Failure::Broker)?;
-        let (login, proof) = challenged.answer(None, &mut key).map_err(Failure::Broker)?;
-        let mut answer = Auth::new(ReasonCode::ContinueAuthentication, METHOD);
-        answer.data = Some(proof.as_bytes());
-        answer
-            .encode(&mut Wire(out))
-            .map_err(|_| Failure::TooLarge)?;
-        // The key is dropped here: from now on nothing is signed.
-        Ok(State::AwaitConfirmation(AwaitConfirmation { login, plan }))
+        if challenged.exporter_context().is_some() {
+            return Ok(State::AwaitExporter(AwaitExporter {
+                challenged,
+                key,
+                plan,
+            }));
+        }
+        answer(challenged, None, key, plan, out)
     }
+}
+
+/// Signs, and sends the proof.
+pub(super) fn answer<'a>(
+    challenged: device::Challenged<'a>,
+    value: Option<&ExporterValue>,
+    mut key: Key,
+    plan: Plan,
+    out: &mut Vec<u8>,
+) -> Result<State<'a>, Failure> {
+    let (login, proof) = challenged
+        .answer(value, &mut key)
+        .map_err(Failure::Broker)?;
+    let mut answer = Auth::new(ReasonCode::ContinueAuthentication, METHOD);
+    answer.data = Some(proof.as_bytes());
+    answer
+        .encode(&mut Wire(out))
+        .map_err(|_| Failure::TooLarge)?;
+    // The key is dropped here: from now on nothing is signed.
+    Ok(State::AwaitConfirmation(AwaitConfirmation { login, plan }))
 }
 
 impl<'a> AwaitConfirmation<'a> {

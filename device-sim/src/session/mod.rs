@@ -4,14 +4,17 @@
 //! ```text
 //! open ──▶ AwaitChallenge ──AUTH──▶ AwaitConfirmation ──CONNACK──▶ AwaitGrant ──SUBACK──▶ Online
 //!                                                    └──(nothing to subscribe)─────────▶ Online
+//!             └──▶ AwaitExporter ──bind──▶ AwaitConfirmation: if the login is bound to a TLS channel
 //! open ──▶ AwaitConnack ──CONNACK──▶ as above: with a password, for brokers that know no keys
 //! ```
 //!
 //! How to drive a [`Session`]: send what [`open`](Session::open) wrote; hand every received byte to
 //! [`receive`](Session::receive) and keep what it did not take; call [`tick`](Session::tick) at the
-//! [`deadline`](Session::deadline); after each of these send what was written. A [`Failure`] ends the session: close the
+//! [`deadline`](Session::deadline); over TLS offer the channel's exporter to [`bind`](Session::bind) after what was
+//! received; after each of these send what was written. A [`Failure`] ends the session: close the
 //! connection, send nothing more.
 
+mod exporter;
 mod failure;
 mod login;
 mod online;
@@ -19,10 +22,13 @@ mod password;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tls_fault;
 
+pub use exporter::Export;
 pub use failure::{Failure, Stage};
 pub use login::{Credential, Key};
 pub use state::{Event, Profile, Session, Wanted};
+pub use tls_fault::TlsFault;
 
 use keygate_protocol::sink::{CapacityError, Sink};
 

@@ -1,8 +1,10 @@
 //! The states of a session, and what is done in each.
 
 use keygate_protocol::crypto::PublicKey;
+use keygate_protocol::login::Binding;
 use keygate_protocol::mqtt::{self, Disconnect, Packet, ReasonCode, Sender, Version};
 
+use super::exporter::{AwaitExporter, Export};
 use super::login::{AwaitChallenge, AwaitConfirmation, Credential};
 use super::online::{AwaitGrant, Online};
 use super::password::AwaitConnack;
@@ -20,6 +22,8 @@ pub struct Profile {
     pub keep_alive_s: u16,
     /// How long sessions outlive their connections, s.
     pub session_expiry_s: u32,
+    /// Whether logins with keys are bound to their TLS channel.
+    pub binding: Binding,
 }
 
 /// The topics that a session asks for.
@@ -68,6 +72,7 @@ pub struct Session<'a> {
 #[derive(Debug)]
 pub(super) enum State<'a> {
     AwaitChallenge(AwaitChallenge<'a>),
+    AwaitExporter(AwaitExporter<'a>),
     AwaitConfirmation(AwaitConfirmation<'a>),
     AwaitConnack(AwaitConnack),
     AwaitGrant(AwaitGrant),
@@ -122,6 +127,7 @@ impl<'a> Session<'a> {
             taken += frame.len();
             self.state = match std::mem::replace(&mut self.state, State::Over) {
                 State::AwaitChallenge(state) => state.handle(packet, out)?,
+                State::AwaitExporter(_) => return Err(AwaitExporter::handle(&packet)),
                 State::AwaitConfirmation(state) => state.handle(packet, now, out, heard)?,
                 State::AwaitConnack(state) => state.handle(packet, now, out, heard)?,
                 State::AwaitGrant(state) => state.handle(packet, now, out, heard)?,
@@ -130,6 +136,22 @@ impl<'a> Session<'a> {
             };
         }
         Ok(taken)
+    }
+
+    /// Signs the proof if the login is to be bound to the TLS channel and the challenge is there; otherwise nothing happens.
+    /// Call it after [`receive`](Self::receive).
+    ///
+    /// # Errors
+    /// Ends the session: nothing more is to be sent.
+    pub fn bind(&mut self, export: &mut Export<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if !matches!(self.state, State::AwaitExporter(_)) {
+            return Ok(());
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::AwaitExporter(state) => state.bind(export, out)?,
+            state => state,
+        };
+        Ok(())
     }
 
     /// Publishes at QoS 1. Call it only [online](Self::is_online) and with [room](Self::has_room): otherwise nothing
@@ -189,7 +211,7 @@ impl<'a> Session<'a> {
     #[must_use]
     pub const fn stage(&self) -> Stage {
         match self.state {
-            State::AwaitChallenge(_) => Stage::Challenge,
+            State::AwaitChallenge(_) | State::AwaitExporter(_) => Stage::Challenge,
             State::AwaitConfirmation(_) | State::AwaitConnack(_) => Stage::Confirmation,
             State::AwaitGrant(_) => Stage::Subscribe,
             State::Online(_) | State::Over => Stage::Online,

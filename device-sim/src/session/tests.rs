@@ -1,6 +1,7 @@
 //! A session against the protocol's broker machine.
 
 use keygate_protocol::crypto::Signer;
+use keygate_protocol::login::Binding;
 use keygate_protocol::login::device::DeviceError;
 use keygate_protocol::mqtt::{PINGREQ, PINGRESP, PacketType, ReasonCode};
 
@@ -25,6 +26,7 @@ impl Bench {
             identity_key: Some(peer.identity_key()),
             keep_alive_s: 60,
             session_expiry_s: 0,
+            binding: Binding::None,
         };
         Self {
             peer,

@@ -79,6 +79,7 @@ fn demo() -> Result<bool> {
 
     let target = Target {
         mqtt: broker.mqtt().context("an MQTT listener")?,
+        tls: None,
         coap: broker.coap(),
         broker_id: broker.broker_id().into(),
         identity_key: Some(PublicKey::from_bytes(broker.identity_key())?),
