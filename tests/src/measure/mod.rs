@@ -1,10 +1,13 @@
 //! What `cargo ratchet` and `cargo compare` share: brokers in processes of their own, and what those processes used.
 //!
 //! A program that uses [`Server`] must answer to `broker DIR` by calling [`run_broker`]: that is how Keygate gets a
-//! process of its own that is never an older build than the program that measures it.
+//! process of its own that is never an older build than the program that measures it. One that uses
+//! [`Server::start_over_tls`] must answer to `--data DIR serve …` as `keygate` does.
+mod certificates;
 mod server;
 mod usage;
 
+pub use certificates::Certificates;
 pub use server::{Kind, People, Server, allow_files, itself, run_broker};
 pub use usage::{Usage, median};
 

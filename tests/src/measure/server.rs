@@ -1,17 +1,17 @@
 //! The servers that are measured, each in a process of its own.
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use keygate_broker::config::{Flags, parse};
 use keygate_broker::keys::DataDir;
 use keygate_broker::rng::SystemRandom;
 use keygate_broker::serve::Running;
 use keygate_protocol::time::UnixTime;
 
-use super::{Usage, pause};
+use super::{Certificates, Usage, pause};
 
 /// Looks before a server counts as at rest, and how many of them in a row must find it so.
 const LOOKS: usize = 300;
@@ -61,6 +61,8 @@ pub struct Server {
     pub kind: Kind,
     /// Where it accepts.
     pub address: SocketAddr,
+    /// The CA that vouches for it, if that is over TLS.
+    pub ca: Option<PathBuf>,
     /// The name that devices are configured with.
     pub broker_id: String,
     child: Child,
@@ -84,9 +86,52 @@ impl Server {
                 command.arg(data).arg(shards.to_string());
                 command
             }
-            Kind::Mosquitto => mosquitto(directory.path(), &people.passwords, false)?,
-            Kind::MosquittoSaving => mosquitto(directory.path(), &people.passwords, true)?,
+            Kind::Mosquitto => mosquitto(directory.path(), &people.passwords, false, None)?,
+            Kind::MosquittoSaving => mosquitto(directory.path(), &people.passwords, true, None)?,
         };
+        Self::launch(kind, &mut command, broker_id, directory, None)
+    }
+
+    /// The same with a listener that speaks TLS 1.3, and no other that is used.
+    ///
+    /// # Errors
+    /// When it cannot be started, does not accept, or there is no such server over TLS.
+    pub fn start_over_tls(kind: Kind, people: &People, shards: usize) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let certificates = Certificates::make(directory.path())?;
+        let mut broker_id = String::new();
+        let mut command = match kind {
+            Kind::Keygate => {
+                let data = directory.path().join("data");
+                broker_id = enrol(&data, &people.keys)?;
+                let settings = directory.path().join("keygate.toml");
+                std::fs::write(&settings, format!("shards = {shards}\n"))?;
+                keygate(&data, &settings, &certificates)?
+            }
+            Kind::Mosquitto | Kind::MosquittoSaving => mosquitto(
+                directory.path(),
+                &people.passwords,
+                kind == Kind::MosquittoSaving,
+                Some(&certificates),
+            )?,
+            Kind::Floor => bail!("the floor has no TLS"),
+        };
+        Self::launch(
+            kind,
+            &mut command,
+            broker_id,
+            directory,
+            Some(certificates.ca),
+        )
+    }
+
+    fn launch(
+        kind: Kind,
+        command: &mut Command,
+        broker_id: String,
+        directory: tempfile::TempDir,
+        ca: Option<PathBuf>,
+    ) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -96,6 +141,7 @@ impl Server {
         let mut server = Self {
             kind,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ca,
             broker_id,
             child,
             _directory: directory,
@@ -104,9 +150,11 @@ impl Server {
             Kind::Floor | Kind::Keygate => {
                 let mut line = String::new();
                 BufReader::new(output.context("its output")?).read_line(&mut line)?;
-                line.trim()
-                    .parse()
-                    .with_context(|| format!("its address: {line:?}"))?
+                let address = match &server.ca {
+                    Some(_) => mqtts(&line),
+                    None => line.trim().parse().ok(),
+                };
+                address.with_context(|| format!("its address: {line:?}"))?
             }
             Kind::Mosquitto | Kind::MosquittoSaving => mosquitto_address(server._directory.path())?,
         };
@@ -220,8 +268,53 @@ pub fn run_broker(path: &Path, shards: &str) -> Result<()> {
     Ok(())
 }
 
+/// Keygate as its own command line starts it, with a TLS listener.
+fn keygate(data: &Path, settings: &Path, certificates: &Certificates) -> Result<Command> {
+    let mut command = itself(&["--data"])?;
+    let any_port = "127.0.0.1:0";
+    command
+        .arg(data)
+        .args(["serve", "--mqtt", any_port, "--coap", any_port])
+        .args(["--mqtts", any_port, "--cert"])
+        .arg(&certificates.certificate)
+        .arg("--key")
+        .arg(&certificates.key)
+        .arg("--config")
+        .arg(settings);
+    Ok(command)
+}
+
+/// Where the TLS listener of a ready line is.
+fn mqtts(line: &str) -> Option<SocketAddr> {
+    let ready: serde_json::Value = serde_json::from_str(line).ok()?;
+    ready.get("mqtts")?.as_str()?.parse().ok()
+}
+
+/// What makes Mosquitto's listener speak TLS 1.3; nothing without certificates.
+fn tls_lines(certificates: Option<&Certificates>) -> String {
+    let Some(Certificates {
+        ca,
+        certificate,
+        key,
+    }) = certificates
+    else {
+        return String::new();
+    };
+    format!(
+        "cafile {}\ncertfile {}\nkeyfile {}\ntls_version tlsv1.3\n",
+        ca.display(),
+        certificate.display(),
+        key.display()
+    )
+}
+
 /// Mosquitto with a password for every client.
-fn mosquitto(directory: &Path, lines: &str, saving: bool) -> Result<Command> {
+fn mosquitto(
+    directory: &Path,
+    lines: &str,
+    saving: bool,
+    certificates: Option<&Certificates>,
+) -> Result<Command> {
     let found = Command::new("mosquitto")
         .arg("-h")
         .stdout(Stdio::null())
@@ -245,8 +338,9 @@ fn mosquitto(directory: &Path, lines: &str, saving: bool) -> Result<Command> {
         .local_addr()?
         .port();
     let config = format!(
-        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\npersistence {saving}\n\
+        "listener {port} 127.0.0.1\n{}allow_anonymous false\npassword_file {}\npersistence {saving}\n\
          persistence_location {}/\nuser root\n",
+        tls_lines(certificates),
         passwords.display(),
         directory.display()
     );
@@ -280,4 +374,39 @@ pub fn allow_files() -> Result<()> {
         limit.current
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tls_listener_of_a_ready_line_is_found() {
+        let line = r#"{"event":"ready","mqtt":"127.0.0.1:1","mqtts":"127.0.0.1:2","ca":"ca.pem"}"#;
+        assert_eq!(mqtts(line), "127.0.0.1:2".parse().ok());
+        assert_eq!(mqtts(r#"{"event":"ready","mqtt":"127.0.0.1:1"}"#), None);
+        assert_eq!(mqtts("127.0.0.1:1"), None);
+    }
+
+    #[test]
+    fn mosquitto_speaks_tls_1_3_alone_with_the_certificates_of_keygate() {
+        let certificates = Certificates {
+            ca: "ca.pem".into(),
+            certificate: "certificate.pem".into(),
+            key: "key.pem".into(),
+        };
+        assert_eq!(
+            tls_lines(Some(&certificates)),
+            "cafile ca.pem\ncertfile certificate.pem\nkeyfile key.pem\ntls_version tlsv1.3\n"
+        );
+        assert_eq!(tls_lines(None), "");
+        let command = keygate("data".as_ref(), "keygate.toml".as_ref(), &certificates);
+        let command = command.expect("this program is known");
+        let args: Vec<&str> = command.get_args().filter_map(|arg| arg.to_str()).collect();
+        assert_eq!(
+            args.join(" "),
+            "--data data serve --mqtt 127.0.0.1:0 --coap 127.0.0.1:0 --mqtts 127.0.0.1:0 --cert certificate.pem \
+             --key key.pem --config keygate.toml"
+        );
+    }
 }

@@ -4,12 +4,13 @@ use keygate_tests::measure::Kind;
 use crate::round::Case;
 
 pub(crate) const USAGE: &str = "\
-usage: cargo compare [--quick] [--rounds N] [--connections N[,N…]] [--shards N] [--check] [--json]
+usage: cargo compare [--quick] [--rounds N] [--connections N[,N…]] [--shards N] [--tls] [--check] [--json]
 
   --quick          one round at 1,000 connections: two minutes instead of twenty
   --rounds N       medians of so many [default: 3]
   --connections N  how many connections, at least 1000 and at most 18000 [default: 1000,10000,18000]
   --shards N       shards of Keygate [default: one a core]; Mosquitto has one thread
+  --tls            only what is over TLS
   --check          exit with 3 if a budget is missed
   --json           print JSON
 
@@ -19,6 +20,9 @@ Needs Mosquitto: apt-get install mosquitto";
 const CONNECTIONS_MIN: u32 = 1_000;
 /// A process may open 20,000 files.
 const CONNECTIONS_MAX: u32 = 18_000;
+/// The largest fleet whose sessions are stored, and the largest over TLS.
+const DURABLE_MAX: u32 = 10_000;
+const TLS_MAX: u32 = 10_000;
 /// More than the cores of any machine that this is for.
 const SHARDS_MAX: usize = 64;
 
@@ -29,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) connections: Vec<u32>,
     /// Keygate's; 0 is one a core.
     pub(crate) shards: usize,
+    /// Only over TLS.
+    pub(crate) tls_only: bool,
     pub(crate) check: bool,
     pub(crate) json: bool,
 }
@@ -39,6 +45,7 @@ impl Options {
             rounds: 3,
             connections: vec![1_000, 10_000, 18_000],
             shards: 0,
+            tls_only: false,
             check: false,
             json: false,
         };
@@ -49,6 +56,7 @@ impl Options {
                     options.rounds = 1;
                     options.connections = vec![1_000];
                 }
+                "--tls" => options.tls_only = true,
                 "--check" => options.check = true,
                 "--json" => options.json = true,
                 "--rounds" => {
@@ -71,6 +79,9 @@ impl Options {
                 other => return Err(format!("unknown option {other:?}")),
             }
         }
+        if options.cases().is_empty() {
+            return Err(format!("--tls measures at most {TLS_MAX} connections"));
+        }
         Ok(options)
     }
 
@@ -84,15 +95,26 @@ impl Options {
                 (true, [Kind::Keygate, Kind::MosquittoSaving]),
             ] {
                 // What durability costs does not depend on idle connections: the largest fleet is measured once.
-                if durable && connections > 10_000 {
+                if self.tls_only || durable && connections > DURABLE_MAX {
                     continue;
                 }
                 cases.extend(kinds.map(|kind| Case {
                     kind,
+                    tls: false,
                     durable,
                     connections,
                 }));
             }
+        }
+        // What TLS adds does not depend on what is stored, nor on more connections than these.
+        let few = |connections: &&u32| **connections <= TLS_MAX;
+        for &connections in self.connections.iter().filter(few) {
+            cases.extend([Kind::Keygate, Kind::Mosquitto].map(|kind| Case {
+                kind,
+                tls: true,
+                durable: false,
+                connections,
+            }));
         }
         cases
     }
@@ -128,7 +150,33 @@ mod tests {
                 Keygate,
                 MosquittoSaving,
                 Keygate,
+                Mosquitto,
+                Keygate,
                 Mosquitto
+            ]
+        );
+        let over_tls: Vec<u32> = cases
+            .iter()
+            .filter(|case| case.tls)
+            .map(|case| case.connections)
+            .collect();
+        assert_eq!(over_tls, [1_000, 1_000]);
+    }
+
+    #[test]
+    fn tls_can_be_measured_alone() {
+        let cases = of("--tls").expect("good").cases();
+        let all: Vec<(Kind, bool, u32)> = cases
+            .iter()
+            .map(|case| (case.kind, case.tls, case.connections))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                (Kind::Keygate, true, 1_000),
+                (Kind::Mosquitto, true, 1_000),
+                (Kind::Keygate, true, 10_000),
+                (Kind::Mosquitto, true, 10_000),
             ]
         );
     }
@@ -144,6 +192,7 @@ mod tests {
             "--connections x",
             "--shards 0",
             "--shards 65",
+            "--tls --connections 18000",
         ] {
             assert!(of(line).is_err(), "{line}");
         }

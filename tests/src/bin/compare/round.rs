@@ -27,6 +27,8 @@ pub(crate) const PHASES: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) kind: Kind,
+    /// Over TLS 1.3.
+    pub(crate) tls: bool,
     /// Sessions that the broker must keep.
     pub(crate) durable: bool,
     pub(crate) connections: u32,
@@ -37,9 +39,10 @@ impl Display for Case {
         let sessions = if self.durable { "persistent" } else { "clean" };
         write!(
             f,
-            "{}, {} connections, {sessions} sessions",
+            "{}, {} connections{}, {sessions} sessions",
             self.kind.name(),
-            self.connections
+            self.connections,
+            if self.tls { " over TLS 1.3" } else { "" }
         )
     }
 }
@@ -93,9 +96,15 @@ pub(crate) fn run(case: &Case, shards: usize) -> Result<Figures> {
         ),
         passwords: text(both.iter().flat_map(|fleet| password_lines(fleet))),
     };
-    let server = Server::start(case.kind, &people, shards)?;
+    let server = if case.tls {
+        Server::start_over_tls(case.kind, &people, shards)?
+    } else {
+        Server::start(case.kind, &people, shards)?
+    };
+    let scheme = if case.tls { "mqtts" } else { "mqtt" };
     let hints = Hints {
-        mqtt: Some(server.address.to_string()),
+        mqtt: Some(format!("{scheme}://{}", server.address)),
+        ca: server.ca.clone(),
         broker_id: Some(server.broker_id.clone()).filter(|id| !id.is_empty()),
         ..Hints::default()
     };

@@ -87,7 +87,8 @@ fn beside(case: &Case, keygate: &Figures, other: &Figures) -> Vec<Row> {
     } else {
         "clean sessions"
     };
-    let table = format!("{} connections, {promise}", case.connections);
+    let channel = if case.tls { " over TLS 1.3" } else { "" };
+    let table = format!("{} connections{channel}, {promise}", case.connections);
     let row = |name: &str, unit, keygate: f64, other: f64, budget| Row {
         table: table.clone(),
         name: name.to_owned(),
@@ -95,8 +96,12 @@ fn beside(case: &Case, keygate: &Figures, other: &Figures) -> Vec<Row> {
         keygate,
         other,
         ratio: keygate / other,
-        // What is durable has no counterpart to be held to.
-        budget: if case.durable { None } else { budget },
+        // What is durable has no counterpart to be held to, and the budgets are those of plain TCP.
+        budget: if case.durable || case.tls {
+            None
+        } else {
+            budget
+        },
     };
     let bytes = Budget::FigureMax {
         limit: CONNECTION_BYTES_MAX,
@@ -144,7 +149,8 @@ fn beside(case: &Case, keygate: &Figures, other: &Figures) -> Vec<Row> {
 
 /// Keygate with many connections beside itself with few.
 fn growth(measured: &[(Case, Figures)]) -> Vec<Row> {
-    let own = |(case, _): &&(Case, Figures)| case.kind == Kind::Keygate && !case.durable;
+    let own =
+        |(case, _): &&(Case, Figures)| case.kind == Kind::Keygate && !case.durable && !case.tls;
     let few = measured
         .iter()
         .filter(own)
@@ -251,6 +257,7 @@ pub(crate) struct Document<'a> {
 struct Measured {
     broker: &'static str,
     connections: u32,
+    tls: bool,
     durable: bool,
     figures: Figures,
 }
@@ -262,6 +269,7 @@ impl<'a> Document<'a> {
             .map(|(case, figures)| Measured {
                 broker: case.kind.name(),
                 connections: case.connections,
+                tls: case.tls,
                 durable: case.durable,
                 figures: *figures,
             })
@@ -292,6 +300,7 @@ mod tests {
     fn measured(keygate: f64) -> Vec<(Case, Figures)> {
         let case = |kind, connections| Case {
             kind,
+            tls: false,
             durable: false,
             connections,
         };
@@ -322,6 +331,23 @@ mod tests {
     fn a_limit_can_hold_while_its_target_is_missed() {
         let text = text(3, &rows(&measured(0.9)[..2]));
         assert!(text.contains("held, target missed"), "{text}");
+    }
+
+    #[test]
+    fn over_tls_rows_say_so_and_have_no_budget() {
+        let mut measured = measured(10.0);
+        for (case, _) in &mut measured {
+            case.tls = true;
+        }
+        let rows = rows(&measured);
+        // Keygate beside Mosquitto twice, and no growth.
+        assert_eq!(rows.len(), 2 * 8);
+        assert!(rows.iter().all(|row| row.budget.is_none()));
+        let text = text(1, &rows);
+        assert!(
+            text.contains("\n1000 connections over TLS 1.3, clean sessions\n"),
+            "{text}"
+        );
     }
 
     #[test]
