@@ -259,7 +259,7 @@ impl World {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let conn = self
             .shard
-            .accept(peer, ListenerId(0), Millis(self.now), &mut self.out)
+            .accept(peer, ListenerId::default(), Millis(self.now), &mut self.out)
             .expect("room");
         let connect = bytes(|sink| Connect::new(Version::V5, client_id).encode(sink));
         let answer = self.exchange(conn, connect);

@@ -63,6 +63,9 @@ limits! {
     /// Bytes that a peer may send before it has proved an identity. A CONNECT with an assertion takes about 700, a will
     /// payload is the rest. Also the most memory that a silent peer can hold.
     pre_auth_bytes: usize = 8_192, 512usize..=262_144usize;
+    /// Bytes that a peer may send before TLS and the WebSocket upgrade stand, a proxy's header included: a ClientHello
+    /// with post-quantum keys has 2 kB, an upgrade with cookies perhaps 8.
+    transport_bytes: usize = 16_384, 2_048usize..=262_144usize;
     /// Milliseconds from accept to the end of the login. A radio link needs two round trips; a silent peer gets no more.
     handshake_ms: u64 = 10_000, 100u64..=300_000u64;
     /// Connections a shard that have not proved an identity. When full, the oldest of them makes room: a flood of silent
@@ -158,6 +161,8 @@ limits! {
     turn_bytes: usize = 65_536, 1_024usize..=1_048_576usize;
     /// Logins that one turn takes (each costs a signature check): established sessions come first.
     turn_proofs: usize = 32, 1usize..=1_024usize;
+    /// Steps of TLS handshakes that one turn takes; each may cost a signature and a key exchange, 100 µs and more.
+    turn_handshakes: usize = 16, 1usize..=1_024usize;
     /// Seconds after which every session ends and must log in again; 0 is never.
     session_s: u64 = 0, 0u64..=315_360_000u64;
     /// Events a second about peers that proved nothing, a shard, after a burst of a hundred times as many. The rest is

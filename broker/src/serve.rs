@@ -1,39 +1,44 @@
 //! The broker put together: opens the store, wires the rooms, starts the threads, and ends them in order.
+mod listen;
+mod repeat;
 mod system;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::admin;
-use crate::authn::{
-    Authn, AuthnConfig, ChallengeKeys, ListenerRules, ROLE_ANONYMOUS, ReplayBounds,
-};
+use crate::authn::{Authn, AuthnConfig, ChallengeKeys, ROLE_ANONYMOUS, ReplayBounds};
 use crate::authz::{PatternError, Policy, Role};
 use crate::clock::{Clock, SystemClock};
 use crate::coap;
-use crate::config::{AssertionReuse, Config, PublishRefusal, SubscribeRefusal};
+use crate::config::{Config, PublishRefusal, SubscribeRefusal, TlsVersion};
 use crate::disk::{Reserve, end_process};
 use crate::gate::Gate;
+use crate::gate::transport::{CertificateError, Certificates, Oldest, Reloaded};
 use crate::hub::{HubParts, HubShared, Times};
 use crate::identity::{EndOnFault, Registry, SqliteStore, StoreError};
 use crate::keys::{DataDir, DataDirError, KeyFileError};
 use crate::limits::Reached;
 use crate::log::{Log, LogError, LogSettings, Recovered, SqliteLog};
 use crate::rng::{Random, SystemRandom};
-use crate::shard::poll::{ShardHandle, ShardLoop};
+use crate::shard::poll::{Listening, ShardHandle, ShardLoop};
 use crate::shard::{Mail, Shard, ShardId, ShardSetup};
-use crate::telemetry::event::{BrokerChange, EventKind};
+use crate::telemetry::event::{BrokerChange, EventKind, Listener};
 use crate::telemetry::figures::Shown;
 use crate::telemetry::{Audit, AuditWriter, Event, Figures, Tally};
 use crate::token::{TOKEN_LIFE_S, TokenIssuer};
 use keygate_protocol::ident::IdError;
 use keygate_protocol::mqtt::ReasonCode;
-use socket2::{Domain, Protocol, Socket, Type};
-use system::System;
+use repeat::Repeat;
 use thiserror::Error;
+
+/// How often the certificate's files are looked at: a renewal is in force before anybody wonders.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
 
 /// Ids in one mail about changed identities: a shard looks each up, so an import must not hold it up.
 const RECHECK_IDS: usize = 1_024;
@@ -78,6 +83,9 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// What TLS listeners are to present cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The system gives no thread or no poll.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -105,13 +113,14 @@ pub enum StartError {
 pub struct Running {
     broker_id: String,
     identity_key: [u8; 32],
-    mqtt: Option<SocketAddr>,
+    listeners: Vec<(Listener, SocketAddr)>,
+    has_own_certificate: bool,
     registry: Arc<Registry>,
     audit: Audit,
     clock: Arc<dyn Clock>,
     // In the order in which they end.
     admin: Option<admin::Server>,
-    system: Option<System>,
+    repeats: Vec<Repeat>,
     coap: Option<coap::Server>,
     shards: Vec<ShardHandle>,
     threads: Vec<JoinHandle<()>>,
@@ -143,12 +152,9 @@ impl Running {
             &mut SystemRandom,
         )?);
         raise_descriptor_limit();
-        let tcp = config
-            .mqtt()
-            .map(|address| listen_tcp(address, config.shards()))
-            .transpose()?
-            .unwrap_or_default();
-        let udp = config.coap().map(listen_udp).transpose()?;
+        let certificates = certificates(&data, config, &*clock)?;
+        let (listeners, tcp) = listen::mqtt(config, certificates.as_ref())?;
+        let udp = config.coap().map(listen::udp).transpose()?;
         let (log, recovered) = open_log(&data, config, &clock, &reached)?;
         let parts = Parts::new(
             &data,
@@ -161,12 +167,13 @@ impl Running {
         let mut running = Self {
             broker_id: data.broker_id().as_str().into(),
             identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
-            mqtt: tcp.first().and_then(|listener| listener.local_addr().ok()),
+            has_own_certificate: certificates.is_some() && config.certificate().is_none(),
+            listeners,
             registry,
             audit,
             clock,
             admin: None,
-            system: None,
+            repeats: Vec::new(),
             coap: None,
             shards: Vec::new(),
             threads: Vec::new(),
@@ -183,7 +190,10 @@ impl Running {
         running.follow_log();
         running.start_coap(&parts, udp)?;
         running.start_admin(&parts)?;
-        running.start_system(&parts, config)?;
+        running
+            .start_system(&parts, config)
+            .and_then(|()| running.watch_certificates(certificates))
+            .map_err(StartError::Thread)?;
         running.record(BrokerChange::Started);
         Ok(running)
     }
@@ -200,10 +210,24 @@ impl Running {
         &self.identity_key
     }
 
-    /// Where MQTT listens.
+    /// Where MQTT over plain TCP listens.
     #[must_use]
     pub fn mqtt(&self) -> Option<SocketAddr> {
-        self.mqtt
+        self.listener(Listener::Mqtt)
+    }
+
+    /// Where this listener of MQTT is.
+    #[must_use]
+    pub fn listener(&self, wanted: Listener) -> Option<SocketAddr> {
+        let mut listeners = self.listeners.iter();
+        listeners.find_map(|(listener, address)| (*listener == wanted).then_some(*address))
+    }
+
+    /// The certificate of the CA that clients must trust, if a listener presents the data directory's own certificate.
+    #[must_use]
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.has_own_certificate
+            .then(|| self.data.layout().tls_ca())
     }
 
     /// Where CoAP listens.
@@ -228,7 +252,7 @@ impl Running {
     fn start_shards(
         &mut self,
         parts: &Parts,
-        tcp: Vec<TcpListener>,
+        tcp: Vec<Vec<Listening>>,
         config: &Config,
     ) -> io::Result<()> {
         let count = config.shards();
@@ -249,8 +273,7 @@ impl Running {
                 random: Box::new(SystemRandom),
                 now: self.clock.now(),
             };
-            let own = listeners.next().map(mio::net::TcpListener::from_std);
-            let own = own.into_iter().collect();
+            let own = listeners.next().unwrap_or_default();
             let peers = self.shards.clone();
             let (clock, audit) = (Arc::clone(&self.clock), self.audit.clone());
             let mut shard =
@@ -343,12 +366,53 @@ impl Running {
         Ok(())
     }
 
-    fn start_system(&mut self, parts: &Parts, config: &Config) -> Result<(), StartError> {
+    /// What the broker says of itself below `$SYS`.
+    fn start_system(&mut self, parts: &Parts, config: &Config) -> io::Result<()> {
         let (Some(every), Some(shard)) = (config.sys_interval(), self.shards.first()) else {
             return Ok(());
         };
-        let started = System::start(every, self.read_figures(parts), shard.clone());
-        self.system = Some(started.map_err(StartError::Thread)?);
+        let (shard, read) = (shard.clone(), self.read_figures(parts));
+        let again = move || match shard.send(Mail::Own(system::statements(&read()))) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        self.repeats.push(Repeat::start("sys", every, again)?);
+        Ok(())
+    }
+
+    /// Looks now and then whether the certificate was renewed.
+    fn watch_certificates(&mut self, certificates: Option<Arc<Certificates>>) -> io::Result<()> {
+        let Some(certificates) = certificates else {
+            return Ok(());
+        };
+        let (audit, clock) = (self.audit.clone(), Arc::clone(&self.clock));
+        let broker_id = self.broker_id.clone();
+        let mut last_fault = None;
+        let again = move || {
+            let change = match certificates.reload() {
+                Ok(Reloaded::Unchanged) => None,
+                Ok(Reloaded::Changed) => {
+                    tracing::info!("a new certificate is presented");
+                    last_fault = None;
+                    Some(BrokerChange::CertificateRenewed)
+                }
+                Err(error) => {
+                    let fault = error.to_string();
+                    let is_new = last_fault.as_ref() != Some(&fault);
+                    if is_new {
+                        tracing::error!(%error, "the certificate cannot be read again; the last one stays");
+                    }
+                    last_fault = Some(fault);
+                    is_new.then_some(BrokerChange::CertificateRefused)
+                }
+            };
+            if let Some(change) = change {
+                audit.record(broker_event(change, &broker_id, &*clock));
+            }
+            ControlFlow::Continue(())
+        };
+        let repeat = Repeat::start("certificates", CERTIFICATE_LOOK, again)?;
+        self.repeats.push(repeat);
         Ok(())
     }
 
@@ -380,7 +444,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // First nobody new, then everybody told, then the last words written.
         drop(self.admin.take());
-        drop(self.system.take());
+        self.repeats.clear();
         drop(self.coap.take());
         for shard in &self.shards {
             let _ = shard.send(Mail::Stop);
@@ -438,11 +502,7 @@ impl Parts {
             policy: Arc::new(policy(config).map_err(StartError::Policy)?),
             directory: Arc::clone(&directory),
             limits: Arc::clone(&limits),
-            listeners: config
-                .mqtt()
-                .map(|address| rules(address, config))
-                .into_iter()
-                .collect(),
+            listeners: listen::rules(config),
             acknowledge_refused: config.publish_refusal() == PublishRefusal::Acknowledge,
             subscribe_refusal: match config.subscribe_refusal() {
                 SubscribeRefusal::NotAuthorized => ReasonCode::NotAuthorized,
@@ -512,6 +572,35 @@ fn open_log(
     SqliteLog::open(&data.layout().state_db(), settings, times)
 }
 
+/// What TLS listeners present, if there are any: what is configured, or what the data directory has.
+fn certificates(
+    data: &DataDir,
+    config: &Config,
+    clock: &dyn Clock,
+) -> Result<Option<Arc<Certificates>>, StartError> {
+    let is_tls = |listener| matches!(listener, Listener::Mqtts | Listener::Wss);
+    if !config
+        .mqtt_listeners()
+        .each()
+        .any(|(listener, _)| is_tls(listener))
+    {
+        return Ok(None);
+    }
+    let (chain, key) = match config.certificate() {
+        Some(paths) => (paths.cert.clone(), paths.key.clone()),
+        None => {
+            data.server_certificate(clock.wall(), &mut SystemRandom)?;
+            let layout = data.layout();
+            (layout.tls_server(), layout.tls_server_key())
+        }
+    };
+    let oldest = match config.tls_version() {
+        TlsVersion::V1_2 => Oldest::Tls12,
+        TlsVersion::V1_3 => Oldest::Tls13,
+    };
+    Ok(Some(Arc::new(Certificates::load(chain, key, oldest)?)))
+}
+
 fn broker_event(change: BrokerChange, broker_id: &str, clock: &dyn Clock) -> Event {
     Event {
         wall: clock.wall(),
@@ -521,78 +610,6 @@ fn broker_event(change: BrokerChange, broker_id: &str, clock: &dyn Clock) -> Eve
             version: env!("CARGO_PKG_VERSION").into(),
         },
     }
-}
-
-/// What a plain listener takes: an assertion may be used again only where nobody else can have read it.
-fn rules(address: SocketAddr, config: &Config) -> ListenerRules {
-    let is_loopback = address.ip().is_loopback();
-    let reusable = match config.assertion_reuse() {
-        AssertionReuse::Auto => is_loopback,
-        AssertionReuse::Once => false,
-        AssertionReuse::UntilExpiry => true,
-    };
-    let mut rules = if reusable {
-        ListenerRules::loopback()
-    } else {
-        ListenerRules::plain()
-    };
-    rules.assertion_ttl_max_s = config.assertion_ttl_max_s();
-    rules.client_id = config.client_id();
-    // The configuration says it for loopback listeners only; this is where it would hurt if it did not.
-    if config.anonymous().is_some() && is_loopback {
-        rules = rules.and_anonymous();
-    }
-    rules
-}
-
-/// Connections that the kernel keeps for us while the shards are busy: a fleet that comes back all at once.
-const BACKLOG: i32 = 4_096;
-
-/// A socket for each shard on the same address: the kernel spreads connections over them and wakes one shard for each.
-fn listen_tcp(address: SocketAddr, shards: usize) -> Result<Vec<TcpListener>, StartError> {
-    let listen = || {
-        // Sockets that share a port let any process of this user in. So first a bind that shares with nobody: it fails
-        // if the port is in use, and picks one for port 0.
-        let address = bound(address, false)?.local_addr()?;
-        let mut listeners = Vec::new();
-        for _ in 0..shards {
-            let socket = bound(
-                address.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?,
-                true,
-            )?;
-            socket.listen(BACKLOG)?;
-            listeners.push(socket.into());
-        }
-        Ok(listeners)
-    };
-    listen().map_err(|error| StartError::Listen {
-        protocol: "mqtt",
-        address,
-        error,
-    })
-}
-
-fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    // Accepted connections inherit it: a turn writes whole packets, so there is nothing to wait for.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn listen_udp(address: SocketAddr) -> Result<UdpSocket, StartError> {
-    UdpSocket::bind(address).map_err(|error| StartError::Listen {
-        protocol: "coap",
-        address,
-        error,
-    })
 }
 
 /// As many descriptors as the system lets this process have: each connection takes one.

@@ -10,6 +10,7 @@
 //! | `tokens` | token requests over CoAP without Echo, with a stale one, from elsewhere |
 //! | `takeover` | other people's sessions |
 //! | `malformed` | every case of `protocol/vectors/mqtt-wire-cases.json`, before and after the login |
+//! | `transports` | proofs relayed over TLS, other protocols on a port, pages of other sites, false proxies |
 //! | `exhaustion` | silence, slowness, size |
 #![allow(
     clippy::expect_used,
@@ -27,3 +28,4 @@ mod malformed;
 mod rights;
 mod takeover;
 mod tokens;
+mod transports;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use keygate_broker::admin::{Answer, Command};
 use keygate_broker::telemetry::event::{
-    DisconnectCause, EventKind, Origin, Outcome, RightAction, RightReason,
+    DisconnectCause, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
 };
 use keygate_broker::telemetry::reason::RefusalReason;
 use keygate_broker::telemetry::trail::{Filter, last};
@@ -88,7 +88,42 @@ impl Trail {
     #[track_caller]
     pub fn malformed(&self, peer: SocketAddr) -> u8 {
         self.wait_for("malformed packet", |event| match event {
-            EventKind::Malformed { code, origin, .. } if origin.peer == peer => Some(*code),
+            EventKind::Malformed { code, origin, .. } if origin.peer == peer => *code,
+            _ => None,
+        })
+    }
+
+    /// By which door the connection from here came, and what broke its transport.
+    ///
+    /// # Panics
+    /// When nothing of the kind is recorded.
+    #[must_use]
+    #[track_caller]
+    pub fn broken(&self, peer: SocketAddr) -> (Listener, String) {
+        self.wait_for("broken transport", |event| match event {
+            EventKind::Malformed {
+                code: None,
+                rule,
+                origin,
+                ..
+            } if origin.peer == peer => Some((origin.listener, rule.to_string())),
+            _ => None,
+        })
+    }
+
+    /// By which door the session from here came.
+    ///
+    /// # Panics
+    /// When no login from here is recorded as accepted.
+    #[must_use]
+    #[track_caller]
+    pub fn door(&self, peer: SocketAddr) -> Listener {
+        self.wait_for("accepted login", |event| match event {
+            EventKind::Login {
+                outcome: Outcome::Accepted,
+                origin,
+                ..
+            } if origin.peer == peer => Some(origin.listener),
             _ => None,
         })
     }

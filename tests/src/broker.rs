@@ -7,11 +7,12 @@ use keygate_broker::identity::Transition;
 use keygate_broker::keys::DataDir;
 use keygate_broker::rng::SystemRandom;
 use keygate_broker::serve::Running;
+use keygate_broker::telemetry::event::Listener;
 use keygate_protocol::crypto::PublicKey;
 use tempfile::TempDir;
 
 use crate::device::Device;
-use crate::doors::Doors;
+use crate::doors::{Doors, Secure};
 
 /// A broker on loopback ports of its own, with a directory of its own; it ends with the value.
 pub struct Broker {
@@ -41,6 +42,9 @@ impl Broker {
             .check(&Flags {
                 mqtt: free,
                 coap: free,
+                mqtts: free,
+                ws: free,
+                wss: free,
                 ..Flags::default()
             })
             .expect("valid settings");
@@ -51,6 +55,11 @@ impl Broker {
         let running = Running::start(opened, &config).expect("the broker starts");
         let doors = Doors {
             mqtt: running.mqtt().expect("an MQTT listener"),
+            secure: Secure {
+                mqtts: running.listener(Listener::Mqtts),
+                ws: running.listener(Listener::Ws),
+                wss: running.listener(Listener::Wss),
+            },
             coap: running.coap().expect("a CoAP listener"),
             broker_id: running.broker_id().to_owned(),
             identity_key: PublicKey::from_bytes(running.identity_key()).expect("a public key"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use keygate_protocol::crypto::PublicKey;
 use keygate_protocol::ident::Id;
-use keygate_protocol::login::{ClientId, device};
+use keygate_protocol::login::{ClientId, ExporterValue, device};
 use keygate_protocol::mqtt::{Packet, ReasonCode, Version};
 
 use crate::audit::Trail;
@@ -17,6 +17,8 @@ use crate::wire::{Got, Heard, Wire};
 pub struct Doors {
     /// MQTT over TCP.
     pub mqtt: SocketAddr,
+    /// MQTT over TLS, MQTT over WebSocket, and over both.
+    pub secure: Secure,
     /// CoAP over UDP.
     pub coap: SocketAddr,
     /// Its name.
@@ -27,7 +29,24 @@ pub struct Doors {
     pub data: PathBuf,
 }
 
+/// The doors that not every test opens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Secure {
+    /// MQTT over TLS.
+    pub mqtts: Option<SocketAddr>,
+    /// MQTT over WebSocket.
+    pub ws: Option<SocketAddr>,
+    /// MQTT over WebSocket in TLS.
+    pub wss: Option<SocketAddr>,
+}
+
 impl Doors {
+    /// The certificate of the CA that clients must trust.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.data.join("tls/ca.pem")
+    }
+
     /// A connection on which nothing was said yet.
     #[must_use]
     #[track_caller]
@@ -102,6 +121,46 @@ impl Doors {
             .confirm(connack.properties.auth_data)
             .expect("the broker proves its identity");
         assert!(confirmed.broker_proved());
+        Ok(Client::new(wire))
+    }
+
+    /// Tries to log in over TLS with a proof that covers what the exporter of `bound` says: an honest device has one
+    /// connection. An error is the code of the refusal.
+    ///
+    /// # Panics
+    /// When the broker breaks the protocol, or does not prove its identity.
+    #[track_caller]
+    pub fn log_in_bound(
+        &self,
+        mut wire: Wire,
+        device: &Device,
+        bound: impl FnOnce(&Wire, &[u8; 32]) -> ExporterValue,
+    ) -> Result<Client, Option<u8>> {
+        let asked = Asked::by(&device.id);
+        let login = device::Login::new(
+            ClientId::new(&asked.client_id).expect("a client id"),
+            Id::new(&self.broker_id).expect("an id"),
+            device.key_id(),
+        )
+        .bind_to_tls()
+        .pin(self.identity_key);
+        let nonce = open_of(device.key_id(), None).client_nonce;
+        let (waiting, open) = login.open(nonce, asked.opening());
+        wire.send_bytes(&asked.with_open(&open));
+        let challenge = challenge(&mut wire)?;
+        let challenged = waiting.read(&challenge).expect("the broker that we mean");
+        let context = *challenged.exporter_context().expect("the login is bound");
+        let value = bound(&wire, &context);
+        let (waiting, proof) = challenged
+            .answer(Some(&value), &mut device.signer())
+            .expect("it signs");
+        wire.send_bytes(&proof_packet(proof.as_bytes()));
+        let connack = accepted(&mut wire)?;
+        let Packet::Connack(connack) = connack.packet() else {
+            unreachable!("accepted() gives a CONNACK");
+        };
+        let confirmed = waiting.confirm(connack.properties.auth_data);
+        assert!(confirmed.expect("the broker proves itself").broker_proved());
         Ok(Client::new(wire))
     }
 

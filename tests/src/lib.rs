@@ -36,5 +36,6 @@ pub mod net;
 pub mod peers;
 pub mod process;
 pub mod session;
+pub mod stream;
 pub mod wire;
 pub mod witness;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::admin;
 use crate::bytes::unhex;
 use crate::clock::PATIENCE;
-use crate::doors::Doors;
+use crate::doors::{Doors, Secure};
 
 /// The `keygate` program. Tests get it by `Program::new(env!("CARGO_BIN_EXE_keygate-under-test"))`, which Cargo builds
 /// for them: it is never an old one.
@@ -106,6 +106,11 @@ impl Program {
             child,
             doors: Doors {
                 mqtt: ready.mqtt,
+                secure: Secure {
+                    mqtts: ready.mqtts,
+                    ws: ready.ws,
+                    wss: ready.wss,
+                },
                 coap: ready.coap,
                 broker_id: ready.broker_id,
                 identity_key,
@@ -135,6 +140,9 @@ struct Ready {
     pid: u32,
     broker_id: String,
     mqtt: SocketAddr,
+    mqtts: Option<SocketAddr>,
+    ws: Option<SocketAddr>,
+    wss: Option<SocketAddr>,
     coap: SocketAddr,
 }
 

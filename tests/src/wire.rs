@@ -1,17 +1,21 @@
 //! A connection to an MQTT port, byte by byte: for peers that do what no client library would.
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use keygate_protocol::login::{BROKER_NONCE_LEN, ExporterValue};
 use keygate_protocol::mqtt::{self, Packet, Sender, Version};
+use rustls::ClientConfig;
 
 use crate::bytes::encoded;
 use crate::clock::{Deadline, PATIENCE};
+use crate::stream::Stream;
 
 /// One TCP connection. Nothing is sent or acknowledged that the test does not send.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     version: Version,
     patience: Duration,
     received: Vec<u8>,
@@ -86,13 +90,39 @@ impl Wire {
         Self::over(socket)
     }
 
+    /// Connects over TLS, with a client that [`tls_config`](crate::stream::tls_config) made.
+    ///
+    /// # Panics
+    /// When the broker does not accept, or TLS fails.
+    #[must_use]
+    #[track_caller]
+    pub fn open_tls(to: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let tcp = TcpStream::connect_timeout(&to, PATIENCE).expect("the broker accepts");
+        let stream = Stream::secured(tcp, Arc::clone(config)).expect("TLS stands");
+        let tcp = stream.tcp.try_clone().expect("a descriptor");
+        Self {
+            stream,
+            ..Self::over(tcp)
+        }
+    }
+
+    /// What both ends of this TLS connection can compute and nobody else.
+    ///
+    /// # Panics
+    /// When it is no TLS connection.
+    #[must_use]
+    #[track_caller]
+    pub fn export(&self, context: &[u8; BROKER_NONCE_LEN]) -> ExporterValue {
+        self.stream.export(context).expect("a TLS connection")
+    }
+
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket option");
         stream
             .set_write_timeout(Some(PATIENCE))
             .expect("a socket option");
         Self {
-            stream,
+            stream: Stream::plain(stream),
             version: Version::V5,
             patience: PATIENCE,
             received: Vec::new(),
@@ -123,7 +153,7 @@ impl Wire {
     /// When the socket is broken.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        self.stream.local_addr().expect("a connected socket")
+        self.stream.tcp.local_addr().expect("a connected socket")
     }
 
     /// Sends bytes. A connection that the broker has closed already is no failure: what it said is still to be read.
@@ -146,10 +176,12 @@ impl Wire {
     #[track_caller]
     pub fn offer(&mut self, bytes: &[u8], wait: Duration) -> bool {
         self.stream
+            .tcp
             .set_write_timeout(Some(wait))
             .expect("a socket option");
         let taken = self.stream.write_all(bytes).is_ok();
         self.stream
+            .tcp
             .set_write_timeout(Some(PATIENCE))
             .expect("a socket option");
         taken
@@ -184,6 +216,7 @@ impl Wire {
             }
             let mut chunk = [0; 16 * 1024];
             self.stream
+                .tcp
                 .set_read_timeout(Some(deadline.left()?))
                 .expect("a socket option");
             match self.stream.read(&mut chunk) {
@@ -239,7 +272,7 @@ impl Wire {
     /// Closes our half: the broker sees the end of the stream.
     pub fn finish(&mut self) {
         // Already closed is as good.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.tcp.shutdown(Shutdown::Write);
     }
 
     fn take(&mut self) -> Option<Got> {

@@ -42,6 +42,8 @@ const ROOMS: [(&str, &[&str]); 19] = [
     (
         "config",
         &[
+            "authn::AddressRange",
+            "authn::AddressRanges",
             "authn::ClientIdRule",
             "authz::Pattern",
             "limits",
@@ -105,6 +107,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     (
         "shard",
         &[
+            "authn::AddressRanges",
             "authn::Owner",
             "clock",
             "gate",

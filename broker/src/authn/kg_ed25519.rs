@@ -25,6 +25,8 @@ pub struct PendingProof {
     username: Option<Box<str>>,
     /// In re-authentication: whose session it is.
     holder: Option<Arc<str>>,
+    /// What the TLS exporter said, if the proof covers it.
+    exported: Option<ExporterValue>,
 }
 
 impl PendingProof {
@@ -38,6 +40,12 @@ impl PendingProof {
     #[must_use]
     pub fn exporter_context(&self) -> Option<&[u8; BROKER_NONCE_LEN]> {
         self.state.exporter_context()
+    }
+
+    /// Takes the TLS exporter's value for [`exporter_context`](Self::exporter_context), before the proof comes. `None`:
+    /// this connection has none, and a proof that covers one is refused.
+    pub fn exported(&mut self, value: Option<ExporterValue>) {
+        self.exported = value;
     }
 
     /// Whether this is a re-authentication: then a refusal ends in DISCONNECT instead of CONNACK.
@@ -54,8 +62,6 @@ pub struct ProofMessage<'a> {
     pub method: Option<&'a str>,
     /// Authentication Data.
     pub data: Option<&'a [u8]>,
-    /// The TLS exporter's value, if [`PendingProof::exporter_context`] asked for one.
-    pub binding_value: Option<&'a ExporterValue>,
     /// Monotonic time.
     pub now: Millis,
     /// Wall clock.
@@ -105,6 +111,7 @@ impl Authn {
             suffix: open.client_id.is_empty().then(|| Suffix::new(random)),
             username: open.username.map(Box::from),
             holder: open.holder,
+            exported: None,
         };
         Ok((challenge, Box::new(pending)))
     }
@@ -121,7 +128,9 @@ impl Authn {
             suffix,
             username,
             holder,
+            exported,
         } = *pending;
+        let exported = exported.as_ref();
         let client_id: Box<str> = state.client_id().into();
         let refuse = |reason| Refusal::new(reason, &client_id);
         if message.method != Some(METHOD) {
@@ -136,13 +145,13 @@ impl Authn {
             .as_deref()
             .and_then(|device| device.key(state.key_id()));
         let (Some(device), Some(key)) = (&device, key) else {
-            let refusal = state.verify_unknown(data, message.binding_value, message.now);
+            let refusal = state.verify_unknown(data, exported, message.now);
             return Err(refuse(
                 self.unknown_reason(login_reason(refusal), &client_id),
             ));
         };
         let proven = state
-            .verify(data, &key.public, message.binding_value, message.now)
+            .verify(data, &key.public, exported, message.now)
             .map_err(|refusal| refuse(login_reason(refusal)))?;
 
         // From here on the peer holds the key: the log may name its owner.

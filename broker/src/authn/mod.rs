@@ -21,6 +21,7 @@
 //! | [`ReplayMemory`] | what was used once and may not be used again |
 //! | [`ListenerRules`] | what a listener asks for |
 
+mod address;
 mod anonymous;
 mod assertion;
 mod broker;
@@ -35,6 +36,7 @@ mod rules;
 mod tests;
 
 pub use crate::telemetry::reason::{Method, RefusalReason};
+pub use address::{AddressRange, AddressRangeError, AddressRanges};
 pub use assertion::AssertionLogin;
 pub use broker::{Accepted, Attempted, Authn, AuthnConfig, Begin};
 pub use challenge::{CHALLENGE_LIFE_MS, CHALLENGE_TEXT_LEN, ChallengeKeys, ChallengeState};

@@ -100,6 +100,26 @@ pub(super) struct SettingsArgs {
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub(super) mqtt: Option<SocketAddr>,
 
+    /// Listen for MQTT over TLS; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub(super) mqtts: Option<SocketAddr>,
+
+    /// Listen for MQTT over WebSocket; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub(super) ws: Option<SocketAddr>,
+
+    /// Listen for MQTT over WebSocket in TLS; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub(super) wss: Option<SocketAddr>,
+
+    /// The certificate chain that TLS listeners present, PEM; default: DATA/tls/server.pem
+    #[arg(long, value_name = "PEM")]
+    pub(super) cert: Option<PathBuf>,
+
+    /// The private key of the certificate, PEM
+    #[arg(long, value_name = "PEM")]
+    pub(super) key: Option<PathBuf>,
+
     /// Listen for CoAP over plain UDP; port 0 picks a free one
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub(super) coap: Option<SocketAddr>,

@@ -3,7 +3,7 @@
 use super::screen::shown;
 use super::time::Utc;
 use crate::telemetry::event::{
-    Actor, BrokerChange, Change, Event, EventKind, Listener, Origin, Outcome, RightAction,
+    Actor, BrokerChange, Change, Event, EventKind, Origin, Outcome, RightAction,
 };
 use crate::telemetry::reason::Method;
 use std::fmt;
@@ -47,11 +47,11 @@ impl InWords<'_> {
             } => {
                 let who = Who(identity.as_deref(), client_id.as_deref());
                 let rule = shown(rule);
-                write!(
-                    f,
-                    "packet by {who}: {rule} (answered 0x{code:02x}); {}",
-                    From(origin)
-                )
+                match code {
+                    Some(code) => write!(f, "packet by {who}: {rule} (answered 0x{code:02x}); ")?,
+                    None => write!(f, "connection by {who}: {rule}; ")?,
+                }
+                write!(f, "{}", From(origin))
             }
             EventKind::Right {
                 action,
@@ -112,6 +112,10 @@ impl InWords<'_> {
                 version,
             } => {
                 let change = match change {
+                    BrokerChange::CertificateRenewed => "presents a new certificate",
+                    BrokerChange::CertificateRefused => {
+                        "cannot use its changed certificate and presents the last one"
+                    }
                     BrokerChange::DiskFull => "has no space on its disk",
                     BrokerChange::DiskRoom => "has space on its disk again",
                     BrokerChange::Initialised => "initialised",
@@ -244,10 +248,7 @@ pub(super) struct From<'a>(pub(super) &'a Origin);
 
 impl fmt::Display for From<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listener = match self.0.listener {
-            Listener::Coap => "coap",
-            Listener::Mqtt => "mqtt",
-        };
+        let listener = self.0.listener.name();
         write!(f, "{listener} from {}", self.0.peer)
     }
 }

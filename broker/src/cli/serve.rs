@@ -7,10 +7,12 @@ use crate::admin::client::Connection;
 use crate::admin::command::hex;
 use crate::keys::{DataDir, DataDirError};
 use crate::serve::{Running, StartError};
+use crate::telemetry::event::Listener;
 use crate::telemetry::log;
 use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +28,15 @@ struct Ready<'a> {
     pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     mqtt: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mqtts: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ws: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wss: Option<SocketAddr>,
+    /// The CA that a client must trust, if the certificate is the data directory's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     coap: Option<SocketAddr>,
     identity_key: String,
@@ -47,7 +58,11 @@ pub(super) fn run(
         event: "ready",
         broker_id: running.broker_id(),
         pid: std::process::id(),
-        mqtt: running.mqtt(),
+        mqtt: running.listener(Listener::Mqtt),
+        mqtts: running.listener(Listener::Mqtts),
+        ws: running.listener(Listener::Ws),
+        wss: running.listener(Listener::Wss),
+        ca: running.ca(),
         coap: running.coap(),
         identity_key: hex(running.identity_key()),
     };

@@ -18,6 +18,11 @@ pub(super) fn given(
     };
     let flags = Flags {
         mqtt: args.mqtt,
+        mqtts: args.mqtts,
+        ws: args.ws,
+        wss: args.wss,
+        cert: args.cert.clone(),
+        key: args.key.clone(),
         coap: args.coap,
         allow_plain: args.allow_plain,
         log,

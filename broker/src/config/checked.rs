@@ -1,9 +1,9 @@
 //! What the file and the flags mean, checked.
 
-use super::address::parse_address;
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::raw::Given;
-use crate::authn::ClientIdRule;
+use super::transports::{Binding, CertificatePaths, MqttListeners, PlainTls, TlsVersion};
+use crate::authn::{AddressRanges, ClientIdRule};
 use crate::authz::Pattern;
 use crate::limits::Limits;
 use crate::telemetry::log::LEVEL_DEFAULT;
@@ -11,6 +11,7 @@ use crate::telemetry::trail::{FILE_BYTES_LEAST, Keep};
 use keygate_protocol::assertion::CONFIGURED_LIFE_S_MAX;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where MQTT listens when nothing was said.
@@ -79,6 +80,16 @@ pub struct Anonymous {
 pub struct Flags {
     /// `--mqtt`.
     pub mqtt: Option<SocketAddr>,
+    /// `--mqtts`.
+    pub mqtts: Option<SocketAddr>,
+    /// `--ws`.
+    pub ws: Option<SocketAddr>,
+    /// `--wss`.
+    pub wss: Option<SocketAddr>,
+    /// `--cert`.
+    pub cert: Option<PathBuf>,
+    /// `--key`.
+    pub key: Option<PathBuf>,
     /// `--coap`.
     pub coap: Option<SocketAddr>,
     /// `--allow-plain`.
@@ -90,7 +101,13 @@ pub struct Flags {
 /// Every setting of a broker. Only [`Given::check`] makes one, so each value in it is valid and safe to use.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
-    pub(super) mqtt: Option<SocketAddr>,
+    pub(super) mqtt: MqttListeners,
+    pub(super) plain_tls: PlainTls,
+    pub(super) proxies: AddressRanges,
+    pub(super) certificate: Option<CertificatePaths>,
+    pub(super) tls_version: TlsVersion,
+    pub(super) origins: Vec<String>,
+    pub(super) binding: Binding,
     pub(super) coap: Option<SocketAddr>,
     pub(super) allow_plain: bool,
     pub(super) shards: usize,
@@ -110,7 +127,49 @@ impl Config {
     /// Where MQTT over plain TCP listens.
     #[must_use]
     pub fn mqtt(&self) -> Option<SocketAddr> {
-        self.mqtt
+        self.mqtt.mqtt
+    }
+
+    /// Where MQTT is spoken, over whatever.
+    #[must_use]
+    pub fn mqtt_listeners(&self) -> &MqttListeners {
+        &self.mqtt
+    }
+
+    /// Who ends TLS in front of the plain listeners.
+    #[must_use]
+    pub fn plain_tls(&self) -> PlainTls {
+        self.plain_tls
+    }
+
+    /// Whose word about the address of a client is taken: their connections must begin with a header of the PROXY
+    /// protocol.
+    pub(crate) fn proxies(&self) -> &AddressRanges {
+        &self.proxies
+    }
+
+    /// What TLS listeners present; none is the certificate of the data directory.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificatePaths> {
+        self.certificate.as_ref()
+    }
+
+    /// The oldest TLS that is spoken.
+    #[must_use]
+    pub fn tls_version(&self) -> TlsVersion {
+        self.tls_version
+    }
+
+    /// Whether a `kg-ed25519` proof covers the TLS channel.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        self.binding
+    }
+
+    /// Pages of which sites may connect over WebSocket; `*` is any.
+    #[must_use]
+    pub fn origins(&self) -> &[String] {
+        &self.origins
     }
 
     /// Where CoAP over plain UDP listens.
@@ -196,23 +255,28 @@ impl Given {
     pub fn check(&self, flags: &Flags) -> Result<Config, ConfigErrors> {
         let raw = &self.raw;
         let mut errors = Vec::new();
-        let mut listener = |key, flag: Option<SocketAddr>, name: Option<&String>| {
-            flag.or_else(|| match parse_address(name?) {
-                Ok(address) => Some(address),
-                Err(error) => {
-                    errors.push(self.error("listeners", key, format!("`{key}`: {error}")));
-                    None
-                }
-            })
+        let of_file = &raw.listeners;
+        let mut listener =
+            |key, flag, name: &Option<String>| self.listener(key, flag, name.as_ref(), &mut errors);
+        let mut mqtt = MqttListeners {
+            mqtt: listener("mqtt", flags.mqtt, &of_file.mqtt),
+            mqtts: listener("mqtts", flags.mqtts, &of_file.mqtts),
+            ws: listener("ws", flags.ws, &of_file.ws),
+            wss: listener("wss", flags.wss, &of_file.wss),
         };
-        let mut mqtt = listener("mqtt", flags.mqtt, raw.listeners.mqtt.as_ref());
-        let mut coap = listener("coap", flags.coap, raw.listeners.coap.as_ref());
-        if mqtt.is_none() && coap.is_none() && errors.is_empty() {
-            (mqtt, coap) = (Some(MQTT_DEFAULT), Some(COAP_DEFAULT));
+        let mut coap = listener("coap", flags.coap, &of_file.coap);
+        if mqtt.each().next().is_none() && coap.is_none() && errors.is_empty() {
+            (mqtt.mqtt, coap) = (Some(MQTT_DEFAULT), Some(COAP_DEFAULT));
         }
         let config = Config {
             mqtt,
             coap,
+            plain_tls: of_file.tls,
+            proxies: self.trusted(&mut errors),
+            certificate: self.certificate(flags, &mut errors),
+            tls_version: raw.tls.min_version,
+            origins: raw.websocket.origins.clone(),
+            binding: raw.login.binding,
             allow_plain: flags.allow_plain || raw.listeners.allow_plain,
             shards: raw.shards.unwrap_or(0),
             log: flags
@@ -241,45 +305,6 @@ impl Given {
             Ok(config)
         } else {
             Err(ConfigErrors::by_line(errors))
-        }
-    }
-
-    /// A plain listener that others than this machine reach is opened only on purpose.
-    fn check_plain(&self, config: &Config, flags: &Flags, errors: &mut Vec<ConfigError>) {
-        let listeners = [
-            ("mqtt", "--mqtt", flags.mqtt, config.mqtt),
-            ("coap", "--coap", flags.coap, config.coap),
-        ];
-        for (key, flag_name, flag, address) in listeners {
-            let Some(address) = address.filter(|address| !address.ip().is_loopback()) else {
-                continue;
-            };
-            if config.allow_plain {
-                continue;
-            }
-            let message = format!(
-                "{address} is reached from other machines, and this listener does not encrypt: add --allow-plain (or \
-                 `allow_plain = true` under [listeners]) if that network is closed, or listen on 127.0.0.1"
-            );
-            errors.push(match flag {
-                Some(_) => ConfigError {
-                    place: Place::Flag(flag_name),
-                    message,
-                },
-                None => self.error("listeners", key, message),
-            });
-        }
-    }
-
-    /// Whoever proves nothing comes from this machine.
-    fn check_anonymous(&self, config: &Config, errors: &mut Vec<ConfigError>) {
-        let reachable = config.mqtt.filter(|address| !address.ip().is_loopback());
-        if let (Some(_), Some(address)) = (&config.anonymous, reachable) {
-            let message = format!(
-                "clients that prove nothing are let in from this machine only, and MQTT listens on {address}: take \
-                 [anonymous] out, or listen on 127.0.0.1"
-            );
-            errors.push(self.error("", "anonymous", message));
         }
     }
 
@@ -353,7 +378,7 @@ impl Given {
         }
     }
 
-    fn error(&self, table: &str, key: &str, message: String) -> ConfigError {
+    pub(super) fn error(&self, table: &str, key: &str, message: String) -> ConfigError {
         let whole_file = || Place::File {
             name: self.name.clone(),
             line: 0,

@@ -22,9 +22,11 @@ mod raw;
 mod show;
 #[cfg(test)]
 mod tests;
+mod transports;
 
 pub use address::{AddressError, parse_address};
 pub use checked::{Anonymous, AssertionReuse, Config, Flags, PublishRefusal, SubscribeRefusal};
 pub use error::{ConfigError, ConfigErrors};
 pub use raw::{Given, load, parse};
 pub use show::{From, Setting};
+pub use transports::{Binding, CertificatePaths, MqttListeners, PlainTls, TlsVersion};

@@ -2,13 +2,14 @@
 
 use super::checked::{AssertionReuse, PublishRefusal, SubscribeRefusal};
 use super::error::{ConfigError, ConfigErrors, Place};
+use super::transports::{Binding, PlainTls, TlsVersion};
 use crate::authn::ClientIdRule;
 use crate::limits::Limits;
 use crate::telemetry::trail::Keep;
 use keygate_protocol::assertion::LIFE_S_MAX;
 use serde::Deserialize;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -31,6 +32,8 @@ pub(super) struct Raw {
     pub(super) log: Option<String>,
     pub(super) sys_interval_s: Option<u64>,
     pub(super) listeners: RawListeners,
+    pub(super) tls: RawTls,
+    pub(super) websocket: RawWebSocket,
     pub(super) login: RawLogin,
     pub(super) anonymous: Option<RawAnonymous>,
     pub(super) audit: Keep,
@@ -41,8 +44,27 @@ pub(super) struct Raw {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawListeners {
     pub(super) mqtt: Option<String>,
+    pub(super) mqtts: Option<String>,
+    pub(super) ws: Option<String>,
+    pub(super) wss: Option<String>,
     pub(super) coap: Option<String>,
     pub(super) allow_plain: bool,
+    pub(super) tls: PlainTls,
+    pub(super) proxies: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) min_version: TlsVersion,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawWebSocket {
+    pub(super) origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +72,7 @@ pub(super) struct RawListeners {
 pub(super) struct RawLogin {
     pub(super) assertion_reuse: AssertionReuse,
     pub(super) assertion_ttl_max_s: u64,
+    pub(super) binding: Binding,
     pub(super) client_id: ClientIdRule,
     pub(super) publish_refusal: PublishRefusal,
     pub(super) subscribe_refusal: SubscribeRefusal,
@@ -60,6 +83,7 @@ impl Default for RawLogin {
         Self {
             assertion_reuse: AssertionReuse::default(),
             assertion_ttl_max_s: LIFE_S_MAX,
+            binding: Binding::default(),
             client_id: ClientIdRule::default(),
             publish_refusal: PublishRefusal::default(),
             subscribe_refusal: SubscribeRefusal::default(),

@@ -70,7 +70,10 @@ impl Given {
             flags.log.is_some(),
         );
         for (name, address, flag) in [
-            ("mqtt", config.mqtt, flags.mqtt),
+            ("mqtt", config.mqtt.mqtt, flags.mqtt),
+            ("mqtts", config.mqtt.mqtts, flags.mqtts),
+            ("ws", config.mqtt.ws, flags.ws),
+            ("wss", config.mqtt.wss, flags.wss),
             ("coap", config.coap, flags.coap),
         ] {
             let value = address.map(|address| address.to_string().into());
@@ -82,6 +85,22 @@ impl Given {
             Some(config.allow_plain.into()),
             flags.allow_plain,
         );
+        let tls = toml::Value::try_from(config.plain_tls);
+        add("listeners", "tls", tls.ok(), false);
+        let proxies = self.raw.listeners.proxies.clone();
+        add("listeners", "proxies", Some(proxies.into()), false);
+        let certificate = config.certificate.as_ref();
+        for (name, path, flag) in [
+            ("cert", certificate.map(|c| &c.cert), flags.cert.is_some()),
+            ("key", certificate.map(|c| &c.key), flags.key.is_some()),
+        ] {
+            let value = path.map(|path| path.display().to_string().into());
+            add("tls", name, value, flag);
+        }
+        let version = toml::Value::try_from(config.tls_version);
+        add("tls", "min_version", version.ok(), false);
+        let origins = config.origins.clone();
+        add("websocket", "origins", Some(origins.into()), false);
         let ttl_max = toml::Value::try_from(config.assertion_ttl_max_s);
         for (name, value) in [
             (
@@ -89,6 +108,7 @@ impl Given {
                 toml::Value::try_from(config.assertion_reuse),
             ),
             ("assertion_ttl_max_s", ttl_max),
+            ("binding", toml::Value::try_from(config.binding)),
             ("client_id", toml::Value::try_from(config.client_id)),
             (
                 "publish_refusal",

@@ -61,7 +61,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ),
         (
             "[login]\nwhatever = 1\n",
-            "k.toml:2: unknown setting `whatever`; settings here: assertion_reuse, assertion_ttl_max_s, client_id, \
+            "k.toml:2: unknown setting `whatever`; settings here: assertion_reuse, assertion_ttl_max_s, binding, client_id, \
              publish_refusal, subscribe_refusal",
         ),
         (

@@ -1,14 +1,14 @@
 //! What the gate tells the audit log: who, from where, what was tried, and exactly why it ended as it did.
 use std::net::SocketAddr;
 
+use super::transport::TransportError;
 use super::{Denial, Established};
 use crate::authn::Refusal;
 use crate::authz::{Denied, DeniedCause};
 use crate::hub::{Cause, Loser, Loss, Lost, Session, Times};
 use crate::shard::{ListenerId, Outbox};
 use crate::telemetry::event::{
-    DisconnectCause, Event, EventKind, Listener, Origin, Outcome, RightAction, RightReason,
-    peer_text,
+    DisconnectCause, Event, EventKind, Origin, Outcome, RightAction, RightReason, peer_text,
 };
 use crate::telemetry::ration::Rationed;
 use crate::telemetry::reason::{Method, RefusalReason};
@@ -27,7 +27,7 @@ pub(crate) struct Source {
 impl Source {
     fn origin(&self) -> Origin {
         Origin {
-            listener: Listener::Mqtt,
+            listener: self.listener.door,
             peer: self.peer,
             connection: Some(self.number),
         }
@@ -61,6 +61,16 @@ impl Source {
         times: Times,
     ) -> Event {
         self.broke_rule(Some(session), rule_of(code), code, times)
+    }
+
+    /// TLS, WebSocket or a proxy's header cannot go on.
+    pub(crate) fn broken(
+        &self,
+        error: &TransportError,
+        session: Option<&Session>,
+        times: Times,
+    ) -> Event {
+        self.ended_by_rule(session, &error.to_string(), None, times)
     }
 
     /// Something else than CONNECT came first.
@@ -242,11 +252,21 @@ impl Source {
         code: ReasonCode,
         times: Times,
     ) -> Event {
+        self.ended_by_rule(session, rule, Some(code), times)
+    }
+
+    fn ended_by_rule(
+        &self,
+        session: Option<&Session>,
+        rule: &str,
+        code: Option<ReasonCode>,
+        times: Times,
+    ) -> Event {
         let kind = EventKind::Malformed {
             identity: session.map(|session| peer_text(session.principal.id())),
             client_id: session.map(|session| peer_text(&session.client_id)),
             rule: rule.into(),
-            code: code.value(),
+            code: code.map(ReasonCode::value),
             origin: self.origin(),
         };
         Event {

@@ -72,6 +72,14 @@ impl Handshake {
         }
     }
 
+    /// The challenge that is out.
+    pub(crate) fn pending(&mut self) -> Option<&mut PendingProof> {
+        match &mut self.stage {
+            Stage::AwaitProof { pending, .. } => Some(pending),
+            Stage::AwaitConnect => None,
+        }
+    }
+
     /// What a peer that ran out of time was doing.
     pub(crate) fn timed_out(&self, source: &Source, times: Times) -> Event {
         let connect = match &self.stage {
@@ -115,7 +123,7 @@ impl Handshake {
         }
         let attempted = Attempted {
             connect: &connect,
-            listener: &gate.listeners[usize::from(source.listener.0)],
+            listener: gate.rules(source.listener),
             peer: source.peer,
             now: times.now,
             wall: times.wall,
@@ -175,7 +183,6 @@ fn proof(
     let message = ProofMessage {
         method: auth.method,
         data: auth.data,
-        binding_value: None,
         now: times.now,
         wall: times.wall,
     };

@@ -12,6 +12,7 @@ mod reply;
 mod rights;
 mod subscribe;
 mod terms;
+pub mod transport;
 mod will;
 
 pub(crate) use audit::{Source, disconnect_cause, rule_of, undelivered};
@@ -29,6 +30,7 @@ use crate::authn::{Authn, ListenerRules};
 use crate::authz::Policy;
 use crate::identity::Directory;
 use crate::limits::{Limits, Reached};
+use crate::shard::ListenerId;
 use keygate_protocol::mqtt::ReasonCode;
 
 /// What every connection is measured by.
@@ -43,10 +45,17 @@ pub struct Gate {
     pub limits: Arc<Limits>,
     /// How often they were reached.
     pub reached: Arc<Reached>,
-    /// Which logins each listener takes, by [`ListenerId`](crate::shard::ListenerId).
+    /// Which logins each listener takes, by [`ListenerId`].
     pub listeners: Vec<ListenerRules>,
     /// Whether a 3.1.1 client's publish that is not allowed is acknowledged and dropped, instead of closing.
     pub acknowledge_refused: bool,
     /// What SUBACK says of a filter that is not allowed: 0x87, or 0x80, which tells nothing.
     pub subscribe_refusal: ReasonCode,
+}
+
+impl Gate {
+    /// Which logins a listener takes.
+    pub(crate) fn rules(&self, listener: ListenerId) -> &ListenerRules {
+        &self.listeners[usize::from(listener.index)]
+    }
 }

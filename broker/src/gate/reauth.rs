@@ -25,7 +25,6 @@ pub(super) fn auth(
             let message = ProofMessage {
                 method: auth.method,
                 data: auth.data,
-                binding_value: None,
                 now: session.times.now,
                 wall: session.times.wall,
             };
@@ -48,7 +47,7 @@ fn begin(session: &mut Established<'_>, auth: &Auth<'_>, out: &mut Outbox) -> Re
         client_id: &open.client_id,
         method: auth.method,
         data: auth.data,
-        listener: &session.gate.listeners[usize::from(session.source.listener.0)],
+        listener: session.gate.rules(session.source.listener),
         now: session.times.now,
     };
     match session
@@ -64,6 +63,9 @@ fn begin(session: &mut Established<'_>, auth: &Auth<'_>, out: &mut Outbox) -> Re
                 Some(&challenge),
                 out.to(session.conn),
             );
+            if let Some(context) = pending.exporter_context() {
+                out.exports.push((session.conn, *context));
+            }
             if let Some(open) = session.hub.session_mut(session.key) {
                 open.reauthentication = Some(pending);
             }

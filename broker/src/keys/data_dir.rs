@@ -1,6 +1,7 @@
 //! The data directory: private, held by one process, initialised once.
 use super::atomic::{self, Existing};
 use super::broker_keys::{self, IdentityKeys, TokenKeys};
+use super::certificates;
 use super::error::{DataDirError, KeyFileError};
 use super::json_file::{Formatted, read_json, write_json};
 use super::layout::Layout;
@@ -164,6 +165,21 @@ impl DataDir {
         IdentityKeys::load(&self.layout)
     }
 
+    /// The certificate that TLS listeners present where no other is configured: made when it is missing, and made anew
+    /// by the same CA when it is about to expire.
+    ///
+    /// # Errors
+    /// A file that is damaged, or cannot be read or written.
+    pub fn server_certificate(
+        &self,
+        wall: UnixTime,
+        random: &mut dyn Random,
+    ) -> Result<(), DataDirError> {
+        create_private(&self.layout.tls())?;
+        check_private(&self.layout.tls())?;
+        certificates::complete(&self.layout, &self.broker_id, wall, random)
+    }
+
     /// Reads the token keys.
     ///
     /// # Errors
@@ -287,7 +303,9 @@ impl Held {
             &BrokerFile::new(Some(broker_id.clone()), true),
             Existing::Replace,
         )?;
-        Ok(self.opened(&broker_id))
+        let data = self.opened(&broker_id);
+        data.server_certificate(wall, random)?;
+        Ok(data)
     }
 
     fn opened(self, broker_id: &str) -> DataDir {

@@ -83,6 +83,36 @@ impl Layout {
         self.keys().join("identity-next.pem")
     }
 
+    /// The directory of the certificates that the broker makes for itself.
+    #[must_use]
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// The certificate of the development CA, which clients trust.
+    #[must_use]
+    pub fn tls_ca(&self) -> PathBuf {
+        self.tls().join("ca.pem")
+    }
+
+    /// The private key of the development CA.
+    #[must_use]
+    pub fn tls_ca_key(&self) -> PathBuf {
+        self.tls().join("ca.key")
+    }
+
+    /// The server's certificate and then the CA's.
+    #[must_use]
+    pub fn tls_server(&self) -> PathBuf {
+        self.tls().join("server.pem")
+    }
+
+    /// The private key of the server's certificate.
+    #[must_use]
+    pub fn tls_server_key(&self) -> PathBuf {
+        self.tls().join("server.key")
+    }
+
     /// The list of token keys with their times.
     #[must_use]
     pub fn token_keys_file(&self) -> PathBuf {

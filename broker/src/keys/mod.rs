@@ -13,6 +13,7 @@
 
 mod atomic;
 mod broker_keys;
+mod certificates;
 mod data_dir;
 mod error;
 mod json_file;

@@ -1,57 +1,11 @@
 //! What the broker says of itself below `$SYS/broker/`, under Mosquitto's names, for whoever has the right to it.
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use crate::admin::ReadFigures;
 use crate::hub::Own;
-use crate::shard::Mail;
-use crate::shard::poll::ShardHandle;
 use crate::telemetry::Figures;
 
-/// Publishes the broker's figures again and again until it is dropped.
-pub(super) struct System {
-    stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl System {
-    /// Tells this shard at once, and then whenever so much time has passed.
-    pub(super) fn start(
-        every: Duration,
-        read: ReadFigures,
-        shard: ShardHandle,
-    ) -> std::io::Result<Self> {
-        let (stop, stopped) = sync_channel(0);
-        let run = move || {
-            while shard.send(Mail::Own(statements(&read())))
-                && stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout)
-            {}
-        };
-        let thread = std::thread::Builder::new().name("sys".into()).spawn(run)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for System {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if self
-            .thread
-            .take()
-            .is_some_and(|thread| thread.join().is_err())
-        {
-            tracing::error!("the thread for $SYS had panicked");
-        }
-    }
-}
-
 /// The topics, and what they say now.
-fn statements(figures: &Figures) -> Arc<[Own]> {
+pub(super) fn statements(figures: &Figures) -> Arc<[Own]> {
     let tally = &figures.tally;
     let received = [
         tally.received_qos0,

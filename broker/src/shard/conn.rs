@@ -3,11 +3,27 @@ use std::net::SocketAddr;
 use super::login::Handshake;
 use crate::gate::Source;
 use crate::hub::SessionKey;
+use crate::telemetry::event::Listener;
 use keygate_protocol::time::Millis;
 
 /// Which of the broker's listeners a connection came in by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ListenerId(pub u16);
+pub struct ListenerId {
+    /// Its place among the gate's listeners.
+    pub index: u8,
+    /// What it speaks, for the audit log.
+    pub door: Listener,
+}
+
+impl Default for ListenerId {
+    /// The first one, over plain TCP.
+    fn default() -> Self {
+        Self {
+            index: 0,
+            door: Listener::Mqtt,
+        }
+    }
+}
 
 /// One connection. An idle one is this and its session: it owns no buffer.
 #[derive(Debug)]

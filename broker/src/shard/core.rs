@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::login::{Handshake, Moving};
 use super::wheel::Wheel;
 use super::{Close, Conn, ConnKey, ListenerId, Mail, Outbox, ShardId, State};
+use crate::gate::transport::TransportError;
 use crate::gate::{self, Gate};
 use crate::hub::{Cause, Hub, HubShared, SessionKey, Times};
 use crate::limits::Reached;
@@ -31,6 +32,10 @@ const EXPIRY_CHECK_MS: u64 = 30_000;
 pub enum Input<'a> {
     /// Bytes came from the peer.
     Bytes(ConnKey, &'a [u8]),
+    /// A proxy says who the peer is. Before any bytes.
+    From(ConnKey, SocketAddr),
+    /// The transport below MQTT cannot go on.
+    Broken(ConnKey, TransportError),
     /// The peer closed, or the connection broke.
     Closed(ConnKey),
     /// Mail from another shard or from the admin thread.
@@ -214,7 +219,10 @@ impl Shard {
             let Some(input) = inputs.next() else { break };
             left -= 1;
             let conn = match &input {
-                Input::Bytes(conn, _) | Input::Closed(conn) => Some(*conn),
+                Input::Bytes(conn, _)
+                | Input::From(conn, _)
+                | Input::Broken(conn, _)
+                | Input::Closed(conn) => Some(*conn),
                 Input::Mail(_) => None,
             };
             self.guarded(conn, times, out, |shard, out| {
@@ -305,6 +313,18 @@ impl Shard {
         self.gate.limits.turn_bytes
     }
 
+    /// The most steps of TLS handshakes that a shell may take in one turn: each may cost a signature.
+    #[must_use]
+    pub fn handshake_limit(&self) -> usize {
+        self.gate.limits.turn_handshakes
+    }
+
+    /// Bytes of a transport's own answers that may wait for a peer that does not read them.
+    #[must_use]
+    pub fn unread_limit(&self) -> usize {
+        self.gate.limits.write_bytes
+    }
+
     /// How often each bound was reached.
     #[must_use]
     pub fn reached(&self) -> &Arc<Reached> {
@@ -353,6 +373,12 @@ impl Shard {
     fn input(&mut self, input: Input<'_>, times: Times, out: &mut Outbox) {
         match input {
             Input::Bytes(conn, bytes) => self.bytes(conn, bytes, times, out),
+            Input::From(conn, peer) => {
+                if let Some(conn) = self.conns.get_mut(conn) {
+                    conn.peer = peer;
+                }
+            }
+            Input::Broken(conn, error) => self.broken(conn, &error, times, out),
             Input::Closed(conn) => self.closed(conn, times, out),
             Input::Mail(Mail::Deliver(delivery)) => self.hub.deliver(delivery, times, out),
             Input::Mail(Mail::Share(mail)) => self.hub.share(mail, times, out),
@@ -395,6 +421,28 @@ impl Shard {
                 let session = *session;
                 self.session_bytes(key, session, bytes, times, out);
             }
+        }
+    }
+
+    /// TLS, WebSocket or the header of a proxy cannot go on: what there is to say of it is written below MQTT.
+    fn broken(&mut self, key: ConnKey, error: &TransportError, times: Times, out: &mut Outbox) {
+        let Some(conn) = self.conns.get(key) else {
+            return;
+        };
+        let source = conn.source();
+        match conn.state {
+            State::Handshake(_) => {
+                self.record_unproven(source.broken(error, None, times), times, out);
+                self.refuse(key, times, out);
+            }
+            State::Open(session) => {
+                if let Some(open) = self.hub.session(session) {
+                    out.events.push(source.broken(error, Some(open), times));
+                }
+                self.close_session(session, &Cause::ConnectionLost, times, out);
+                self.leave(key, times, out);
+            }
+            State::Leaving { .. } => self.closed(key, times, out),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::authn::Owner;
 use crate::gate::{self, Admission, Step};
 use crate::hub::{Cause, Opening, Session, SessionKey, Times};
 use crate::telemetry::reason::RefusalReason;
+use keygate_protocol::login::ExporterValue;
 use keygate_protocol::mqtt::{self, DecodeError, Version};
 use keygate_protocol::time::Millis;
 
@@ -75,13 +76,38 @@ impl Shard {
             );
             conn.partial.drain(..taken);
             match step {
-                Step::Wait => {}
+                Step::Wait => {
+                    // The shell asks TLS before anything else is looked at.
+                    if let Some(context) = handshake.pending().and_then(|p| p.exporter_context()) {
+                        out.exports.push((key, *context));
+                        if !conn.partial.is_empty() {
+                            handshake.queued = true;
+                            self.logins.push_back(key);
+                        }
+                        return;
+                    }
+                }
                 Step::Admit(admission) => return self.admit(key, *admission, times, out),
                 Step::Refuse(event) => {
                     self.record_unproven(*event, times, out);
                     return self.refuse(key, times, out);
                 }
             }
+        }
+    }
+
+    /// Takes what the exporter of a TLS connection said, in answer to [`Outbox::exports`].
+    pub fn exported(&mut self, key: ConnKey, value: Option<ExporterValue>) {
+        let pending = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
+            Some(State::Handshake(handshake)) => handshake.pending(),
+            Some(State::Open(session)) => self
+                .hub
+                .session_mut(*session)
+                .and_then(|open| open.reauthentication.as_deref_mut()),
+            Some(State::Leaving { .. }) | None => None,
+        };
+        if let Some(pending) = pending {
+            pending.exported(value);
         }
     }
 
@@ -115,7 +141,7 @@ impl Shard {
     }
 
     /// Nothing comes of this login; its peer has been told as much as it may know.
-    fn refuse(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
+    pub(super) fn refuse(&mut self, key: ConnKey, times: Times, out: &mut Outbox) {
         self.hub.tally.logins_refused += 1;
         self.leave(key, times, out);
     }

@@ -1,6 +1,7 @@
 use super::{ConnKey, Mail, Moving, ShardId};
 use crate::telemetry::ration::Rationed;
 use crate::telemetry::{Event, EventKind};
+use keygate_protocol::login::BROKER_NONCE_LEN;
 use slotmap::Key;
 
 /// What one turn wants done: bytes to write, connections to close, mail for other shards, events for the audit log.
@@ -21,6 +22,8 @@ pub struct Outbox {
     pub moves: Vec<(ShardId, ConnKey, Box<Moving>)>,
     /// Connections to close: what is written for them goes out first.
     pub closing: Vec<(ConnKey, Close)>,
+    /// TLS connections of which a proof will cover the exporter's value, each with the context: before anything else.
+    pub exports: Vec<(ConnKey, [u8; BROKER_NONCE_LEN])>,
     /// For the audit log.
     pub events: Vec<Event>,
     /// Bytes that sockets have taken.

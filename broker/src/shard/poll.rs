@@ -1,21 +1,24 @@
 //! The shell around a shard on real sockets: one thread, one poll (mio), edge-triggered.
+mod inputs;
+mod socket;
+
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slotmap::{Key, KeyData, SecondaryMap};
 
-use super::{
-    Close, ConnKey, Input, Inputs, ListenerId, Mail, Moving, Outbox, Parcel, Postage, Shard,
-    ShardId, Wrote,
-};
+use self::inputs::Ready;
+use self::socket::{Channel, Flushed, Socket};
+use super::{Close, ConnKey, ListenerId, Mail, Moving, Outbox, Parcel, Postage, Shard, ShardId};
+use crate::authn::AddressRanges;
 use crate::clock::Clock;
+use crate::gate::transport::{Layers, Transport};
 use crate::hub::Times;
 use crate::telemetry::Audit;
 use crate::telemetry::figures::Shown;
@@ -35,7 +38,7 @@ const EVENTS: usize = 1_024;
 /// How other threads reach a shard: a bounded inbox and a wake-up.
 #[derive(Clone)]
 pub struct ShardHandle {
-    inbox: SyncSender<Parcel<TcpStream>>,
+    inbox: SyncSender<Parcel<Channel>>,
     waker: Arc<Waker>,
     /// The shard sleeps, or is about to, and waits for the log.
     waiting: Arc<AtomicBool>,
@@ -65,15 +68,17 @@ pub struct ShardLoop {
     poll: Poll,
     sockets: SecondaryMap<ConnKey, Socket>,
     listeners: Vec<Accepting>,
-    inbox: Receiver<Parcel<TcpStream>>,
+    inbox: Receiver<Parcel<Channel>>,
     peers: Vec<ShardHandle>,
-    postage: Postage<TcpStream>,
+    postage: Postage<Channel>,
     /// Shards that got something since the last wake-up: one wake-up is enough for all of it.
     posted: Vec<bool>,
     out: Outbox,
     /// Connections with bytes to read, or ended.
     readable: VecDeque<ConnKey>,
     scratch: Vec<u8>,
+    /// MQTT that came out of TLS or WebSocket.
+    unwrapped: Vec<u8>,
     clock: Arc<dyn Clock>,
     audit: Audit,
     waiting: Arc<AtomicBool>,
@@ -82,17 +87,23 @@ pub struct ShardLoop {
     mail_waits: bool,
 }
 
-struct Socket {
-    stream: TcpStream,
-    queued: bool,
-    writing: bool,
-    finishing: bool,
-    /// The peer has ended its half, or the connection broke: its last bytes are read to the end.
-    ending: bool,
+/// A listener of one shard, ready to accept.
+pub struct Listening {
+    /// The socket; the other shards may have sockets of their own on its address.
+    pub socket: std::net::TcpListener,
+    /// Which one it is.
+    pub id: ListenerId,
+    /// What lies between its sockets and MQTT.
+    pub(crate) layers: Layers,
+    /// Whose connections begin with a header that says who is behind them.
+    pub(crate) proxies: AddressRanges,
 }
 
 struct Accepting {
     listener: TcpListener,
+    id: ListenerId,
+    layers: Layers,
+    proxies: AddressRanges,
     /// More may wait than the last turn took.
     pending: bool,
     retry_at: Option<Millis>,
@@ -122,14 +133,15 @@ impl ShardLoop {
         poll: Poll,
         inbox: ShardInbox,
         peers: Vec<ShardHandle>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listening>,
         clock: Arc<dyn Clock>,
         audit: Audit,
     ) -> io::Result<Self> {
         let scratch = vec![0; shard.turn_bytes()];
         let postage = Postage::new(peers.len(), Arc::clone(shard.reached()));
         let mut accepting = Vec::new();
-        for (index, mut listener) in listeners.into_iter().enumerate() {
+        for (index, listening) in listeners.into_iter().enumerate() {
+            let mut listener = TcpListener::from_std(listening.socket);
             poll.registry().register(
                 &mut listener,
                 Token(LISTENERS + index),
@@ -137,6 +149,9 @@ impl ShardLoop {
             )?;
             accepting.push(Accepting {
                 listener,
+                id: listening.id,
+                layers: listening.layers,
+                proxies: listening.proxies,
                 pending: true,
                 retry_at: None,
             });
@@ -154,6 +169,7 @@ impl ShardLoop {
             out: Outbox::default(),
             readable: VecDeque::new(),
             scratch,
+            unwrapped: Vec::new(),
             clock,
             audit,
             stopped: false,
@@ -279,6 +295,10 @@ impl ShardLoop {
             mail_ended: false,
             moved: Vec::new(),
             scratch: &mut self.scratch,
+            unwrapped: &mut self.unwrapped,
+            handshakes: self.shard.handshake_limit(),
+            unread_max: self.shard.unread_limit(),
+            reached: Arc::clone(self.shard.reached()),
             stopped: &mut self.stopped,
         };
         self.shard.turn(times, &mut inputs, &mut self.out);
@@ -311,9 +331,18 @@ impl ShardLoop {
         for _ in 0..ACCEPTS {
             match self.listeners[index].listener.accept() {
                 Ok((stream, peer)) => {
-                    let listener = ListenerId(index as u16);
-                    if let Some(key) = self.shard.accept(peer, listener, times.now, &mut self.out) {
-                        self.register(key, stream);
+                    let accepting = &self.listeners[index];
+                    let is_proxied = accepting.proxies.contains(peer.ip());
+                    let transport = match Transport::new(&accepting.layers, is_proxied) {
+                        Ok(transport) => transport,
+                        Err(error) => {
+                            tracing::error!(%error, "cannot begin TLS; a connection is dropped");
+                            continue;
+                        }
+                    };
+                    let id = accepting.id;
+                    if let Some(key) = self.shard.accept(peer, id, times.now, &mut self.out) {
+                        self.register(key, Channel { stream, transport });
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -337,35 +366,33 @@ impl ShardLoop {
         }
     }
 
-    fn register(&mut self, key: ConnKey, mut stream: TcpStream) {
+    fn register(&mut self, key: ConnKey, mut channel: Channel) {
         let token = Token(key.data().as_ffi() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut stream, token, interest);
-        self.sockets.insert(
-            key,
-            Socket {
-                stream,
-                queued: false,
-                writing: false,
-                finishing: false,
-                ending: false,
-            },
-        );
+        let stream = &mut channel.stream;
+        let registered = self.poll.registry().register(stream, token, interest);
+        self.sockets.insert(key, Socket::new(channel));
         if let Err(error) = registered {
             tracing::warn!(%error, "cannot watch a connection; it ends");
             self.queue_read(key);
         }
     }
 
-    fn arrive(&mut self, moving: Box<Moving>, socket: TcpStream, times: Times) {
+    fn arrive(&mut self, moving: Box<Moving>, channel: Channel, times: Times) {
         let key = self.shard.adopt(moving, times, &mut self.out);
-        self.register(key, socket);
-        // What came while nobody watched.
+        self.register(key, channel);
+        // What came while nobody watched, and what the last shard could not write.
         self.queue_read(key);
+        self.flush(key);
     }
 
     /// Takes everything out of the outbox: bytes, closes, moves, mail, events.
     fn ship(&mut self) {
+        for (key, context) in std::mem::take(&mut self.out.exports) {
+            let socket = self.sockets.get(key);
+            let value = socket.and_then(|socket| socket.channel.transport.export(&context));
+            self.shard.exported(key, value);
+        }
         while let Some(key) = self.out.pop_dirty() {
             self.flush(key);
         }
@@ -374,15 +401,14 @@ impl ShardLoop {
         }
         for (to, key, moving) in std::mem::take(&mut self.out.moves) {
             if let Some(mut socket) = self.sockets.remove(key)
-                && self.poll.registry().deregister(&mut socket.stream).is_ok()
+                && self
+                    .poll
+                    .registry()
+                    .deregister(&mut socket.channel.stream)
+                    .is_ok()
             {
-                self.post(
-                    to,
-                    Parcel::Connection {
-                        moving,
-                        socket: socket.stream,
-                    },
-                );
+                let socket = socket.channel;
+                self.post(to, Parcel::Connection { moving, socket });
             }
         }
         for (to, mail) in std::mem::take(&mut self.out.mail) {
@@ -393,7 +419,7 @@ impl ShardLoop {
         }
     }
 
-    fn post(&mut self, to: ShardId, parcel: Parcel<TcpStream>) {
+    fn post(&mut self, to: ShardId, parcel: Parcel<Channel>) {
         let (peers, posted) = (&self.peers, &mut self.posted);
         self.postage
             .post(to, parcel, |to, parcel| deliver(peers, posted, to, parcel));
@@ -421,33 +447,11 @@ impl ShardLoop {
         let Some(socket) = self.sockets.get_mut(key) else {
             return self.out.release(key);
         };
-        loop {
-            let bytes = self.out.bytes(key);
-            if bytes.is_empty() {
-                break;
-            }
-            match socket.stream.write(bytes) {
-                Ok(count) => {
-                    if self.out.wrote(key, count) == Wrote::All {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.writing = true;
-                    return;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    // Broken: reading will say so.
-                    self.out.release(key);
-                    socket.ending = true;
-                    return self.queue_read(key);
-                }
-            }
-        }
-        socket.writing = false;
-        if socket.finishing {
-            let _ = socket.stream.shutdown(Shutdown::Write);
+        if socket.flush(key, &mut self.out) == Flushed::Broken {
+            // Reading will say so.
+            self.out.release(key);
+            socket.ending = true;
+            self.queue_read(key);
         }
     }
 
@@ -457,10 +461,7 @@ impl ShardLoop {
         };
         match close {
             Close::Linger => {
-                socket.finishing = true;
-                if !socket.writing {
-                    let _ = socket.stream.shutdown(Shutdown::Write);
-                }
+                socket.finish();
                 // The end of the peer may have come already.
                 self.queue_read(key);
             }
@@ -476,8 +477,8 @@ fn deliver(
     peers: &[ShardHandle],
     posted: &mut [bool],
     to: ShardId,
-    parcel: Parcel<TcpStream>,
-) -> Result<(), Parcel<TcpStream>> {
+    parcel: Parcel<Channel>,
+) -> Result<(), Parcel<Channel>> {
     let Some(peer) = peers.get(usize::from(to.0)) else {
         return Ok(());
     };
@@ -496,85 +497,6 @@ fn deliver(
 
 /// The receiving end of a shard's inbox.
 pub struct ShardInbox {
-    receiver: Receiver<Parcel<TcpStream>>,
+    receiver: Receiver<Parcel<Channel>>,
     waiting: Arc<AtomicBool>,
-}
-
-/// The inputs of one turn: mail first, then what the sockets have.
-struct Ready<'l> {
-    sockets: &'l mut SecondaryMap<ConnKey, Socket>,
-    readable: &'l mut VecDeque<ConnKey>,
-    /// How many of them this turn may still read: each once.
-    reads: usize,
-    inbox: &'l Receiver<Parcel<TcpStream>>,
-    /// How much mail this turn may still take.
-    mail: usize,
-    /// The inbox is empty.
-    mail_ended: bool,
-    /// Connections that arrived: they join after the turn.
-    moved: Vec<(Box<Moving>, TcpStream)>,
-    scratch: &'l mut [u8],
-    stopped: &'l mut bool,
-}
-
-impl Ready<'_> {
-    fn mail(&mut self) -> Option<Mail> {
-        while self.mail > 0 {
-            self.mail -= 1;
-            match self.inbox.try_recv() {
-                Ok(Parcel::Mail(mail)) => {
-                    *self.stopped |= matches!(mail, Mail::Stop);
-                    return Some(mail);
-                }
-                Ok(Parcel::Connection { moving, socket }) => self.moved.push((moving, socket)),
-                Err(_) => {
-                    self.mail = 0;
-                    self.mail_ended = true;
-                }
-            }
-        }
-        None
-    }
-
-    /// Reads from the next connection that has something; says how much is in the scratch buffer.
-    fn read(&mut self) -> Option<(ConnKey, usize)> {
-        while self.reads > 0 {
-            self.reads -= 1;
-            let key = self.readable.pop_front()?;
-            let Some(socket) = self.sockets.get_mut(key) else {
-                continue;
-            };
-            socket.queued = false;
-            match socket.stream.read(self.scratch) {
-                Ok(count) => {
-                    // A short read has emptied the socket: what comes later comes with a new event. But the end of the
-                    // stream may have come with the same event as its last bytes, and then no other follows.
-                    if count == self.scratch.len() || (socket.ending && count > 0) {
-                        socket.queued = true;
-                        self.readable.push_back(key);
-                    }
-                    return Some((key, count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    socket.queued = true;
-                    self.readable.push_back(key);
-                }
-                Err(_) => return Some((key, 0)),
-            }
-        }
-        None
-    }
-}
-
-impl Inputs for Ready<'_> {
-    fn next(&mut self) -> Option<Input<'_>> {
-        if let Some(mail) = self.mail() {
-            return Some(Input::Mail(mail));
-        }
-        match self.read()? {
-            (key, 0) => Some(Input::Closed(key)),
-            (key, count) => Some(Input::Bytes(key, &self.scratch[..count])),
-        }
-    }
 }

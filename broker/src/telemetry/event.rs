@@ -125,8 +125,10 @@ pub enum EventKind {
         client_id: Option<Box<str>>,
         /// The rule, in words.
         rule: Box<str>,
-        /// The reason code of the answer, as on the wire.
-        code: u8,
+        /// The reason code of the answer, as on the wire; none if it was a rule of TLS, of WebSocket or of the PROXY
+        /// protocol, which have their own answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u8>,
         /// Where it came from.
         origin: Origin,
     },
@@ -294,6 +296,26 @@ pub enum Listener {
     Coap,
     /// MQTT over TCP.
     Mqtt,
+    /// MQTT over TLS.
+    Mqtts,
+    /// MQTT over WebSocket.
+    Ws,
+    /// MQTT over WebSocket in TLS.
+    Wss,
+}
+
+impl Listener {
+    /// Its name, as in the trail, on the command line and in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Coap => "coap",
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -312,6 +334,10 @@ pub enum Outcome {
 pub enum BrokerChange {
     /// The data directory was set up.
     Initialised,
+    /// TLS listeners present a new certificate.
+    CertificateRenewed,
+    /// The certificate's files have changed and cannot be used: TLS listeners present what they did.
+    CertificateRefused,
     /// The disk is full: messages that must be kept are refused.
     DiskFull,
     /// The disk has room again.

@@ -43,7 +43,6 @@ pub(super) fn message(data: &[u8]) -> ProofMessage<'_> {
     ProofMessage {
         method: Some(METHOD),
         data: Some(data),
-        binding_value: None,
         now: NOW.plus(20),
         wall: WALL,
     }
@@ -275,14 +274,6 @@ fn a_proof_of_the_wrong_shape_is_refused() {
             R::ChallengeExpired,
         ),
         ("noise", good, R::BadSignature),
-        (
-            "our mistake",
-            ProofMessage {
-                binding_value: Some(&[0; 32]),
-                ..good
-            },
-            R::BrokerFault,
-        ),
     ];
     for (what, message, reason) in table {
         let pending = pending(&mut house);
@@ -389,17 +380,15 @@ fn a_tls_binding_covers_the_exporter_value() {
         let (waiting, data) = login
             .bind_to_tls()
             .open([9; 16], Opening::connect(true, 0, None));
-        let (challenge, pending) = challenged(house.begin(&connect("dev-1", &data), &rules));
+        let (challenge, mut pending) = challenged(house.begin(&connect("dev-1", &data), &rules));
         let reading = waiting.read(&challenge).unwrap();
         let value = exporter(pending.exporter_context().unwrap());
         let (_, proof) = reading.answer(Some(&value), &mut key(1)).unwrap();
         let mut seen = value;
         seen[0] ^= u8::from(tampered);
-        let message = ProofMessage {
-            binding_value: Some(&seen),
-            ..message(proof.as_bytes())
-        };
-        assert_eq!(house.authn.prove(pending, &message).is_ok(), works);
+        pending.exported(Some(seen));
+        let proved = house.authn.prove(pending, &message(proof.as_bytes()));
+        assert_eq!(proved.is_ok(), works);
     }
 }
 
@@ -548,4 +537,18 @@ fn reauthentication_keeps_the_method() {
         Some("dev-2"),
         "no data",
     );
+}
+
+/// A value that nobody asked for, and one that was asked for and is not there: our mistake, and no login.
+#[test]
+fn an_exporter_value_is_there_exactly_when_the_proof_covers_it() {
+    let mut house = house();
+    let (waiting, data) = open("dev-1", 1, None, Opening::connect(true, 0, None));
+    let begin = house.begin(&connect("dev-1", &data), &ListenerRules::plain());
+    let (challenge, mut pending) = challenged(begin);
+    let reading = waiting.read(&challenge).unwrap();
+    let (_, proof) = reading.answer(None, &mut key(1)).unwrap();
+    pending.exported(Some([0; 32]));
+    let refused = house.authn.prove(pending, &message(proof.as_bytes()));
+    assert_eq!(refused.unwrap_err().reason, RefusalReason::BrokerFault);
 }

@@ -207,7 +207,7 @@ impl<C: Endpoint> World<C> {
         } = &mut self.units[unit];
         let peer = SocketAddr::from(([127, 0, 0, 1], 40_000 + client as u16));
         let key = shard
-            .accept(peer, ListenerId(0), self.times.now, out)
+            .accept(peer, ListenerId::default(), self.times.now, out)
             .unwrap();
         let pipe = self.pipes.len();
         pipes.insert(key, pipe);
@@ -227,7 +227,7 @@ impl<C: Endpoint> World<C> {
         let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
         let Unit { shard, out, .. } = &mut self.units[unit];
         let key = shard
-            .accept(peer, ListenerId(0), self.times.now, out)
+            .accept(peer, ListenerId::default(), self.times.now, out)
             .unwrap();
         // What made room goes first: the new connection may take its slot.
         self.ship(unit, self.setting.limits.inbox);
@@ -247,7 +247,7 @@ impl<C: Endpoint> World<C> {
         let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
         let Unit { shard, out, .. } = &mut self.units[0];
         shard
-            .accept(peer, ListenerId(0), self.times.now, out)
+            .accept(peer, ListenerId::default(), self.times.now, out)
             .is_some()
     }
 
