@@ -56,7 +56,7 @@ impl Who {
             identity: Some(peer_text(self.principal.id())),
             client_id: Some(peer_text(&self.client_id)),
             rule,
-            code: code.value(),
+            code: Some(code.value()),
             origin: self.origin,
         };
         turn.out.events.push(at(turn.times, kind));

@@ -197,7 +197,10 @@ fn bytes_that_are_not_mqtt_are_blamed_on_the_end_they_came_from() {
     assert!(matches!(
         stage.events()[..],
         [
-            EventKind::Malformed { code: 0x81, .. },
+            EventKind::Malformed {
+                code: Some(0x81),
+                ..
+            },
             EventKind::Disconnect {
                 cause: DisconnectCause::Malformed,
                 ..

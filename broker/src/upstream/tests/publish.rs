@@ -306,7 +306,10 @@ fn what_only_a_server_sends_and_a_second_connect_end_the_session() {
         assert!(matches!(
             stage.events()[..],
             [
-                EventKind::Malformed { code: 0x82, .. },
+                EventKind::Malformed {
+                    code: Some(0x82),
+                    ..
+                },
                 EventKind::Disconnect { .. }
             ]
         ));
