@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::budgets::{
     CONNECTION_BYTES_MAX, CONNECTION_BYTES_TARGET, GROWTH_MAX, LOGIN_RATIO_MAX, MESSAGE_RATIO_MAX,
 };
-use crate::round::{Case, Figures};
+use crate::round::{Case, Figures, PHASES_OVER_TLS};
 
 const PHASES: [&str; 3] = [
     "message, one to one",
@@ -134,7 +134,12 @@ fn beside(case: &Case, keygate: &Figures, other: &Figures) -> Vec<Row> {
         ),
     ];
     let messages = keygate.message_us.iter().zip(&other.message_us);
-    for (name, (keygate, other)) in PHASES.into_iter().zip(messages) {
+    let phases = if case.tls {
+        PHASES_OVER_TLS
+    } else {
+        PHASES.len()
+    };
+    for (name, (keygate, other)) in PHASES.into_iter().zip(messages).take(phases) {
         rows.push(row(name, "us", *keygate, *other, message));
     }
     rows.push(row(
@@ -341,7 +346,16 @@ mod tests {
         }
         let rows = rows(&measured);
         // Keygate beside Mosquitto twice, and no growth.
-        assert_eq!(rows.len(), 2 * 8);
+        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        let each = [
+            "login + subscription",
+            "logins",
+            "idle connection",
+            "broker at rest",
+            PHASES[0],
+            "PUBACK after, p99",
+        ];
+        assert_eq!(names, [each, each].concat());
         assert!(rows.iter().all(|row| row.budget.is_none()));
         let text = text(1, &rows);
         assert!(
