@@ -207,6 +207,7 @@ impl World {
             shards: 1,
             gate,
             hub,
+            upstream: None,
             random: Box::new(random),
             now: Millis(0),
         });

@@ -4,7 +4,7 @@ mod repeat;
 mod system;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::authn::{Authn, AuthnConfig, ChallengeKeys, ROLE_ANONYMOUS, ReplayBoun
 use crate::authz::{PatternError, Policy, Role};
 use crate::clock::{Clock, SystemClock};
 use crate::coap;
-use crate::config::{Config, PublishRefusal, SubscribeRefusal, TlsVersion};
+use crate::config::{Config, Engine, PublishRefusal, SubscribeRefusal, TlsVersion};
 use crate::disk::{Reserve, end_process};
 use crate::gate::Gate;
 use crate::gate::transport::{CertificateError, Certificates, Oldest, Reloaded};
@@ -27,11 +27,12 @@ use crate::limits::Reached;
 use crate::log::{Log, LogError, LogSettings, Recovered, SqliteLog};
 use crate::rng::{Random, SystemRandom};
 use crate::shard::poll::{Listening, ShardHandle, ShardLoop};
-use crate::shard::{Mail, Shard, ShardId, ShardSetup};
+use crate::shard::{Mail, Shard, ShardId, ShardSetup, Upstream};
 use crate::telemetry::event::{BrokerChange, EventKind, Listener};
 use crate::telemetry::figures::Shown;
 use crate::telemetry::{Audit, AuditWriter, Event, Figures, Tally};
 use crate::token::{TOKEN_LIFE_S, TokenIssuer};
+use crate::upstream::UpstreamRules;
 use keygate_protocol::ident::IdError;
 use keygate_protocol::mqtt::ReasonCode;
 use repeat::Repeat;
@@ -80,6 +81,14 @@ pub enum StartError {
     File {
         /// What.
         path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The upstream's name cannot be looked up.
+    #[error("upstream {node}: {error}")]
+    Upstream {
+        /// The name and port.
+        node: String,
         /// What the system says.
         error: io::Error,
     },
@@ -270,6 +279,7 @@ impl Running {
                 shards: count as u16,
                 gate: Arc::clone(&parts.gate),
                 hub: Arc::clone(&parts.hub),
+                upstream: parts.upstream.clone(),
                 random: Box::new(SystemRandom),
                 now: self.clock.now(),
             };
@@ -465,6 +475,7 @@ impl Drop for Running {
 
 /// What the doors share.
 struct Parts {
+    upstream: Option<Arc<Upstream>>,
     gate: Arc<Gate>,
     hub: Arc<HubShared>,
     challenges: Arc<ChallengeKeys>,
@@ -526,12 +537,51 @@ impl Parts {
         }));
         let issuer = TokenIssuer::new(broker_id, [], TOKEN_LIFE_S).map_err(StartError::BrokerId)?;
         Ok(Self {
+            upstream: upstream(config)?.map(Arc::new),
             gate,
             hub,
             challenges,
             issuer,
         })
     }
+}
+
+/// The broker that sessions are relayed to, if one is. Its names are looked up once: a shard must not wait for a name
+/// server.
+fn upstream(config: &Config) -> Result<Option<Upstream>, StartError> {
+    if config.engine() != Engine::Upstream {
+        return Ok(None);
+    }
+    let settings = config.upstream();
+    let mut addresses = Vec::new();
+    for node in &settings.nodes {
+        let found = node.to_socket_addrs().and_then(|mut found| {
+            let none = || io::Error::new(io::ErrorKind::NotFound, "no address of that name");
+            found.next().ok_or_else(none)
+        });
+        addresses.push(found.map_err(|error| StartError::Upstream {
+            node: node.clone(),
+            error,
+        })?);
+    }
+    let password = match &settings.password_file {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| StartError::File {
+                path: path.clone(),
+                error,
+            })?;
+            Some(text.trim_end_matches(['\r', '\n']).as_bytes().into())
+        }
+    };
+    Ok(Some(Upstream {
+        addresses,
+        rules: UpstreamRules {
+            username: settings.username.as_deref().map(Box::from),
+            password,
+            client_id_prefix: settings.client_id_prefix.as_str().into(),
+        },
+    }))
 }
 
 /// The built-in roles, and what the configuration gives to clients that prove nothing.

@@ -115,6 +115,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "limits",
             "rng",
             "telemetry",
+            "upstream",
         ],
     ),
     ("token", &["authz", "identity", "keys"]),

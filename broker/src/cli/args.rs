@@ -1,6 +1,6 @@
 //! What the command line looks like: every command and flag, with its help.
 
-use crate::config::parse_address;
+use crate::config::{Engine, parse_address};
 use crate::identity::DeviceState;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keygate_protocol::ident::Id;
@@ -123,6 +123,14 @@ pub(super) struct SettingsArgs {
     /// Listen for CoAP over plain UDP; port 0 picks a free one
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub(super) coap: Option<SocketAddr>,
+
+    /// What carries the messages: this broker (hub), or another one (upstream)
+    #[arg(long, value_enum)]
+    pub(super) engine: Option<Engine>,
+
+    /// The broker that sessions are relayed to: mqtt://HOST:PORT; once for each node of a cluster
+    #[arg(long, value_name = "URL")]
+    pub(super) upstream: Vec<String>,
 
     /// Let plain listeners be reached from other machines
     #[arg(long)]

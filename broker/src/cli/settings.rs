@@ -21,6 +21,8 @@ pub(super) fn given(
         mqtts: args.mqtts,
         ws: args.ws,
         wss: args.wss,
+        engine: args.engine,
+        upstream: args.upstream.clone(),
         cert: args.cert.clone(),
         key: args.key.clone(),
         coap: args.coap,

@@ -1,5 +1,6 @@
 //! What the file and the flags mean, checked.
 
+use super::engine::{Engine, UpstreamSettings};
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::raw::Given;
 use super::transports::{Binding, CertificatePaths, MqttListeners, PlainTls, TlsVersion};
@@ -86,6 +87,10 @@ pub struct Flags {
     pub ws: Option<SocketAddr>,
     /// `--wss`.
     pub wss: Option<SocketAddr>,
+    /// `--engine`.
+    pub engine: Option<Engine>,
+    /// `--upstream`, which may be there more than once.
+    pub upstream: Vec<String>,
     /// `--cert`.
     pub cert: Option<PathBuf>,
     /// `--key`.
@@ -101,6 +106,8 @@ pub struct Flags {
 /// Every setting of a broker. Only [`Given::check`] makes one, so each value in it is valid and safe to use.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
+    pub(super) engine: Engine,
+    pub(super) upstream: UpstreamSettings,
     pub(super) mqtt: MqttListeners,
     pub(super) plain_tls: PlainTls,
     pub(super) proxies: AddressRanges,
@@ -124,6 +131,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// What carries the messages of those who logged in.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The broker that sessions are relayed to, where one is.
+    #[must_use]
+    pub fn upstream(&self) -> &UpstreamSettings {
+        &self.upstream
+    }
+
     /// Where MQTT over plain TCP listens.
     #[must_use]
     pub fn mqtt(&self) -> Option<SocketAddr> {
@@ -268,7 +287,10 @@ impl Given {
         if mqtt.each().next().is_none() && coap.is_none() && errors.is_empty() {
             (mqtt.mqtt, coap) = (Some(MQTT_DEFAULT), Some(COAP_DEFAULT));
         }
+        let (engine, upstream) = self.engine(flags, &mut errors);
         let config = Config {
+            engine,
+            upstream,
             mqtt,
             coap,
             plain_tls: of_file.tls,
@@ -300,6 +322,7 @@ impl Given {
         };
         self.check_plain(&config, flags, &mut errors);
         self.check_anonymous(&config, &mut errors);
+        self.check_names(&config, &mut errors);
         self.check_values(&mut errors);
         if errors.is_empty() {
             Ok(config)

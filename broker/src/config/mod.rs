@@ -17,6 +17,7 @@
 
 mod address;
 mod checked;
+mod engine;
 mod error;
 mod raw;
 mod show;
@@ -26,6 +27,7 @@ mod transports;
 
 pub use address::{AddressError, parse_address};
 pub use checked::{Anonymous, AssertionReuse, Config, Flags, PublishRefusal, SubscribeRefusal};
+pub use engine::{Engine, UpstreamSettings};
 pub use error::{ConfigError, ConfigErrors};
 pub use raw::{Given, load, parse};
 pub use show::{From, Setting};

@@ -1,6 +1,7 @@
 //! What the file says, word for word.
 
 use super::checked::{AssertionReuse, PublishRefusal, SubscribeRefusal};
+use super::engine::Engine;
 use super::error::{ConfigError, ConfigErrors, Place};
 use super::transports::{Binding, PlainTls, TlsVersion};
 use crate::authn::ClientIdRule;
@@ -31,6 +32,8 @@ pub(super) struct Raw {
     pub(super) shards: Option<usize>,
     pub(super) log: Option<String>,
     pub(super) sys_interval_s: Option<u64>,
+    pub(super) engine: Option<Engine>,
+    pub(super) upstream: RawUpstream,
     pub(super) listeners: RawListeners,
     pub(super) tls: RawTls,
     pub(super) websocket: RawWebSocket,
@@ -51,6 +54,15 @@ pub(super) struct RawListeners {
     pub(super) allow_plain: bool,
     pub(super) tls: PlainTls,
     pub(super) proxies: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub(super) urls: Vec<String>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) client_id_prefix: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

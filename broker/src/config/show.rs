@@ -63,6 +63,9 @@ impl Given {
         add("", "shards", Some(integer(config.shards as u64)), false);
         let sys_interval_s = integer(config.sys_interval_s);
         add("", "sys_interval_s", Some(sys_interval_s), false);
+        let engine = toml::Value::try_from(config.engine);
+        let by_flag = flags.engine.is_some() || !flags.upstream.is_empty();
+        add("", "engine", engine.ok(), by_flag);
         add(
             "",
             "log",
@@ -89,6 +92,22 @@ impl Given {
         add("listeners", "tls", tls.ok(), false);
         let proxies = self.raw.listeners.proxies.clone();
         add("listeners", "proxies", Some(proxies.into()), false);
+        let upstream = &config.upstream;
+        let urls = upstream.nodes.iter().map(|node| format!("mqtt://{node}"));
+        let urls = urls.collect::<Vec<_>>();
+        add(
+            "upstream",
+            "urls",
+            Some(urls.into()),
+            !flags.upstream.is_empty(),
+        );
+        let password = upstream.password_file.as_ref();
+        let password = password.map(|path| path.display().to_string().into());
+        let username = upstream.username.clone().map(toml::Value::from);
+        add("upstream", "username", username, false);
+        add("upstream", "password_file", password, false);
+        let prefix = upstream.client_id_prefix.clone();
+        add("upstream", "client_id_prefix", Some(prefix.into()), false);
         let certificate = config.certificate.as_ref();
         for (name, path, flag) in [
             ("cert", certificate.map(|c| &c.cert), flags.cert.is_some()),

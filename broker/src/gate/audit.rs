@@ -25,7 +25,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         Origin {
             listener: self.listener.door,
             peer: self.peer,

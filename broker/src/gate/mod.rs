@@ -20,6 +20,7 @@ pub(crate) use handshake::decode_connect;
 pub(crate) use handshake::{Admission, Handshake, Step};
 pub(crate) use packet::{Established, goodbye, handle};
 pub(crate) use permit::Denial;
+pub(crate) use reauth::{Holder, NotRenewed, Reauthenticated, reauthenticate};
 pub(crate) use reply::{Opened, accept, disconnect, fits, refuse};
 pub(crate) use terms::Terms;
 pub(crate) use will::opening;

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use super::login::Handshake;
+use super::relay::RelayKey;
 use crate::gate::Source;
 use crate::hub::SessionKey;
 use crate::telemetry::event::Listener;
@@ -48,6 +49,10 @@ pub(crate) enum State {
     Handshake(Box<Handshake>),
     /// It has a session.
     Open(SessionKey),
+    /// Its session is relayed to another broker.
+    Relayed(RelayKey),
+    /// It is ours to that broker, for one session.
+    Upstream(RelayKey),
     /// It was told why it ends; what it still sends is thrown away until `until`.
     Leaving { until: Millis },
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::login::{Handshake, Moving};
+use super::relay::{Relays, Upstream};
 use super::wheel::Wheel;
 use super::{Close, Conn, ConnKey, ListenerId, Mail, Outbox, ShardId, State};
 use crate::gate::transport::TransportError;
@@ -58,6 +59,8 @@ pub struct ShardSetup {
     pub gate: Arc<Gate>,
     /// What all engines share.
     pub hub: Arc<HubShared>,
+    /// The broker that sessions are relayed to; none if the hub is the engine.
+    pub upstream: Option<Arc<Upstream>>,
     /// Nonces.
     pub random: Box<dyn Random>,
     /// When it starts.
@@ -72,6 +75,8 @@ pub struct Shard {
     pub(super) id: ShardId,
     pub(super) gate: Arc<Gate>,
     pub(super) hub: Hub,
+    /// Relayed sessions, if sessions are relayed.
+    pub(super) relays: Option<Relays>,
     pub(super) conns: SlotMap<ConnKey, Conn>,
     pub(super) random: Box<dyn Random>,
     /// Connections that have not proved an identity, oldest first; those that have since are skipped.
@@ -83,7 +88,7 @@ pub struct Shard {
     pub(super) held: VecDeque<(ConnKey, SessionKey)>,
     /// Bytes held for packets of which only a part has come.
     pub(super) partial_bytes: usize,
-    fine: Wheel<ConnKey>,
+    pub(super) fine: Wheel<ConnKey>,
     pub(super) coarse: Wheel<ConnKey>,
     due: Vec<ConnKey>,
     next_number: u64,
@@ -104,6 +109,7 @@ impl Shard {
             shards,
             gate,
             hub,
+            upstream,
             random,
             now,
         } = setup;
@@ -111,6 +117,7 @@ impl Shard {
             id,
             gate,
             hub: Hub::new(id, shards, hub, now),
+            relays: upstream.map(Relays::new),
             conns: SlotMap::with_key(),
             random,
             unproven: VecDeque::new(),
@@ -243,6 +250,9 @@ impl Shard {
         if !self.logins.is_empty() {
             self.gate.reached.turn_proofs.add();
         }
+        self.guarded(None, times, out, |shard, out| {
+            shard.relays_go_on(times, out);
+        });
         let mut over = Vec::new();
         self.guarded(None, times, out, |shard, out| {
             over = shard.hub.end_turn(times, out);
@@ -259,8 +269,11 @@ impl Shard {
     pub fn show_figures(&mut self, out: &Outbox) {
         let counted = self.hub.tally;
         let sessions = self.hub.len() as u64;
+        let relayed = self.relays.as_ref().map_or(0, Relays::len) as u64;
         let tally = Tally {
-            connections: self.conns.len() as u64,
+            // Ours to another broker are not counted.
+            connections: (self.conns.len() as u64).saturating_sub(relayed),
+            sessions_connected: counted.sessions_connected + relayed,
             sessions_absent: sessions.saturating_sub(counted.sessions_connected),
             bytes_out: out.written(),
             queued_bytes: self.hub.queued_bytes() as u64,
@@ -292,7 +305,12 @@ impl Shard {
     #[must_use]
     pub fn has_work(&self, out: &Outbox) -> bool {
         let goes_on = !self.held.is_empty() && self.hub.has_room();
-        goes_on || !self.logins.is_empty() || self.hub.has_work(out)
+        let most = self.gate.limits.relay_bytes;
+        let relays = self.relays.as_ref();
+        goes_on
+            || !self.logins.is_empty()
+            || self.hub.has_work(out)
+            || relays.is_some_and(|relays| relays.has_work(out, most))
     }
 
     /// Whether publishers may be read: not while more waits for the disk than may.
@@ -421,6 +439,14 @@ impl Shard {
                 let session = *session;
                 self.session_bytes(key, session, bytes, times, out);
             }
+            State::Relayed(session) => {
+                let session = *session;
+                self.relay_client(session, bytes, times, out);
+            }
+            State::Upstream(session) => {
+                let session = *session;
+                self.relay_upstream(session, bytes, times, out);
+            }
         }
     }
 
@@ -442,7 +468,11 @@ impl Shard {
                 self.close_session(session, &Cause::ConnectionLost, times, out);
                 self.leave(key, times, out);
             }
-            State::Leaving { .. } => self.closed(key, times, out),
+            State::Relayed(session) => {
+                self.record_unproven(source.broken(error, None, times), times, out);
+                self.end_relay(session, Cause::ConnectionLost, times, out);
+            }
+            State::Upstream(_) | State::Leaving { .. } => self.closed(key, times, out),
         }
     }
 
@@ -450,8 +480,14 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else {
             return;
         };
-        if let State::Open(session) = conn.state {
-            self.close_session(session, &Cause::ConnectionLost, times, out);
+        match conn.state {
+            State::Open(session) => {
+                self.close_session(session, &Cause::ConnectionLost, times, out);
+            }
+            State::Relayed(session) | State::Upstream(session) => {
+                self.relay_closed(session, key, times, out);
+            }
+            State::Handshake(_) | State::Leaving { .. } => {}
         }
         self.remove(key, out);
         out.close(key, Close::Now);
@@ -462,6 +498,9 @@ impl Shard {
         match self.conns.get(key).map(|conn| &conn.state) {
             Some(State::Open(session)) => self.end_session(*session, cause, times, out),
             Some(State::Handshake(_)) => self.leave(key, times, out),
+            Some(State::Relayed(session) | State::Upstream(session)) => {
+                self.end_relay(*session, cause, times, out);
+            }
             Some(State::Leaving { .. }) | None => {}
         }
     }
@@ -543,7 +582,7 @@ impl Shard {
             match conn.state {
                 State::Handshake(_) => self.unproven_count -= 1,
                 State::Open(_) => self.partial_bytes -= conn.partial.len(),
-                State::Leaving { .. } => {}
+                State::Relayed(_) | State::Upstream(_) | State::Leaving { .. } => {}
             }
         }
         out.release(key);
@@ -579,6 +618,10 @@ impl Shard {
                 out.close(key, Close::Now);
             }
             State::Leaving { until } => self.fine.insert(key, *until),
+            State::Relayed(session) | State::Upstream(session) => {
+                let session = *session;
+                self.check_relay(session, key, times, out);
+            }
             State::Open(session) => {
                 let session = *session;
                 let keep_alive = conn.keep_alive_deadline();
@@ -638,6 +681,7 @@ impl Shard {
     /// The broker stops: nothing is accepted any more, every session is told.
     fn stop(&mut self, times: Times, out: &mut Outbox) {
         self.stopping = true;
+        self.end_relays(times, out);
         for session in self.hub.keys().collect::<Vec<_>>() {
             self.end_session(session, Cause::ShuttingDown, times, out);
         }

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, State};
-use crate::authn::Owner;
+use crate::authn::{Accepted, Owner};
 use crate::gate::{self, Admission, Step};
 use crate::hub::{Cause, Opening, Session, SessionKey, Times};
 use crate::telemetry::reason::RefusalReason;
@@ -104,7 +104,8 @@ impl Shard {
                 .hub
                 .session_mut(*session)
                 .and_then(|open| open.reauthentication.as_deref_mut()),
-            Some(State::Leaving { .. }) | None => None,
+            Some(State::Relayed(session)) => self.relays.as_mut().and_then(|r| r.pending(*session)),
+            Some(State::Upstream(_) | State::Leaving { .. }) | None => None,
         };
         if let Some(pending) = pending {
             pending.exported(value);
@@ -181,6 +182,9 @@ impl Shard {
                     return self.refuse(key, times, out);
                 }
             }
+        }
+        if self.relays.is_some() {
+            return self.open_relay(key, &connect, accepted, rest, times, out);
         }
         let proof = accepted.auth_data;
         let assigned = accepted.assigned;
@@ -303,17 +307,24 @@ impl Shard {
     }
 
     fn settle(&mut self, key: ConnKey, session: SessionKey, keep_alive_s: u16, times: Times) {
+        self.prove(key, State::Open(session));
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.keep_alive_s = keep_alive_s;
+            conn.heard(times.now);
+        }
+        self.watch(key, session, times);
+    }
+
+    /// The connection has proved who it is, and goes on like this.
+    pub(super) fn prove(&mut self, key: ConnKey, state: State) {
         let Some(conn) = self.conns.get_mut(key) else {
             return;
         };
         if matches!(conn.state, State::Handshake(_)) {
             self.unproven_count -= 1;
         }
-        conn.state = State::Open(session);
+        conn.state = state;
         conn.partial = Vec::new();
-        conn.keep_alive_s = keep_alive_s;
-        conn.heard(times.now);
-        self.watch(key, session, times);
     }
 
     /// More bytes came than a login takes.
@@ -353,4 +364,9 @@ impl Shard {
         self.remove(key, out);
         out.close(key, Close::Now);
     }
+}
+
+/// Whose session a login opens.
+pub(super) fn owner_of(accepted: &Accepted) -> Owner {
+    accepted.principal.owner()
 }

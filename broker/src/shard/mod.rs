@@ -14,6 +14,7 @@ mod login;
 mod outbox;
 pub mod poll;
 mod postage;
+mod relay;
 mod session;
 mod wheel;
 
@@ -23,6 +24,7 @@ pub(crate) use conn::{Conn, State};
 pub use login::Moving;
 pub use outbox::{Close, Outbox, Wrote};
 pub(crate) use postage::{Parcel, Postage};
+pub use relay::Upstream;
 pub(crate) use wheel::Wheel;
 
 use crate::hub::{Delivery, Own, Sharing};

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use super::{ConnKey, Mail, Moving, ShardId};
 use crate::telemetry::ration::Rationed;
 use crate::telemetry::{Event, EventKind};
@@ -24,6 +26,11 @@ pub struct Outbox {
     pub closing: Vec<(ConnKey, Close)>,
     /// TLS connections of which a proof will cover the exporter's value, each with the context: before anything else.
     pub exports: Vec<(ConnKey, [u8; BROKER_NONCE_LEN])>,
+    /// Connections to open to other brokers. What is written for them goes out once they stand; one that cannot be had
+    /// is told as closed.
+    pub connects: Vec<(ConnKey, SocketAddr)>,
+    /// Connections that are to be read no more, or again.
+    pub reading: Vec<(ConnKey, bool)>,
     /// For the audit log.
     pub events: Vec<Event>,
     /// Bytes that sockets have taken.

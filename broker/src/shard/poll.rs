@@ -4,12 +4,13 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slotmap::{Key, KeyData, SecondaryMap};
 
@@ -77,6 +78,8 @@ pub struct ShardLoop {
     /// Connections with bytes to read, or ended.
     readable: VecDeque<ConnKey>,
     scratch: Vec<u8>,
+    /// Connections to other brokers that could not be had.
+    lost: Vec<ConnKey>,
     /// MQTT that came out of TLS or WebSocket.
     unwrapped: Vec<u8>,
     clock: Arc<dyn Clock>,
@@ -169,6 +172,7 @@ impl ShardLoop {
             out: Outbox::default(),
             readable: VecDeque::new(),
             scratch,
+            lost: Vec::new(),
             unwrapped: Vec::new(),
             clock,
             audit,
@@ -225,7 +229,12 @@ impl ShardLoop {
             .iter()
             .any(|l| l.pending && l.retry_at.is_none());
         let reading = !self.readable.is_empty() && self.may_read();
-        if reading || accepting || self.mail_waits || self.shard.has_work(&self.out) {
+        if reading
+            || accepting
+            || self.mail_waits
+            || !self.lost.is_empty()
+            || self.shard.has_work(&self.out)
+        {
             return Some(Duration::ZERO);
         }
         if self.postage.is_blocked() {
@@ -299,6 +308,7 @@ impl ShardLoop {
             handshakes: self.shard.handshake_limit(),
             unread_max: self.shard.unread_limit(),
             reached: Arc::clone(self.shard.reached()),
+            lost: &mut self.lost,
             stopped: &mut self.stopped,
         };
         self.shard.turn(times, &mut inputs, &mut self.out);
@@ -378,6 +388,24 @@ impl ShardLoop {
         }
     }
 
+    /// Begins to connect to another broker; what is written for it waits until it stands.
+    fn connect(&mut self, key: ConnKey, address: SocketAddr) {
+        let begun = TcpStream::connect(address).and_then(|stream| {
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
+        match begun {
+            Ok(stream) => {
+                let transport = Transport::default();
+                self.register(key, Channel { stream, transport });
+            }
+            Err(error) => {
+                tracing::warn!(%error, %address, "cannot connect to the upstream");
+                self.lost.push(key);
+            }
+        }
+    }
+
     fn arrive(&mut self, moving: Box<Moving>, channel: Channel, times: Times) {
         let key = self.shard.adopt(moving, times, &mut self.out);
         self.register(key, channel);
@@ -392,6 +420,15 @@ impl ShardLoop {
             let socket = self.sockets.get(key);
             let value = socket.and_then(|socket| socket.channel.transport.export(&context));
             self.shard.exported(key, value);
+        }
+        for (key, address) in std::mem::take(&mut self.out.connects) {
+            self.connect(key, address);
+        }
+        for (key, may_read) in std::mem::take(&mut self.out.reading) {
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.is_paused = !may_read;
+                self.queue_read(key);
+            }
         }
         while let Some(key) = self.out.pop_dirty() {
             self.flush(key);

@@ -184,6 +184,7 @@ impl Shard {
 
     /// These identities changed: whoever lost its standing is told and cut, whoever kept it is measured anew.
     pub(super) fn recheck(&mut self, ids: &[Arc<str>], times: Times, out: &mut Outbox) {
+        self.recheck_relays(ids, times, out);
         for id in ids {
             let affected: Vec<SessionKey> = self.hub.sessions_of_identity(id);
             for key in affected {

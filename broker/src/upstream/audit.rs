@@ -5,18 +5,23 @@ use crate::gate::{self, Denial};
 use crate::hub::{Cause, Times};
 use crate::telemetry::event::{Event, EventKind, Outcome, peer_text};
 use crate::telemetry::ration::Rationed;
+use crate::telemetry::reason::RefusalReason;
 use keygate_protocol::mqtt::ReasonCode;
 
 impl Who {
-    pub(super) fn login_accepted(&self, times: Times) -> Event {
+    /// A login, the first or one more, and why it was refused if it was.
+    pub(super) fn login(&self, again: bool, reason: Option<RefusalReason>, times: Times) -> Event {
         let kind = EventKind::Login {
-            outcome: Outcome::Accepted,
-            reason: None,
+            outcome: match reason {
+                None => Outcome::Accepted,
+                Some(_) => Outcome::Refused,
+            },
+            reason,
             identity: Some(peer_text(self.principal.id())),
             client_id: peer_text(&self.client_id),
             method: Some(self.principal.method),
             key_id: self.principal.key_id,
-            again: false,
+            again,
             origin: self.origin,
         };
         at(times, kind)

@@ -13,6 +13,7 @@ use crate::hub::{Cause, Times};
 use crate::telemetry::Event;
 use crate::telemetry::event::Origin;
 use crate::telemetry::ration::Ration;
+use crate::telemetry::reason::RefusalReason;
 use keygate_protocol::mqtt::{
     self, Connack, DecodeError, Frame, Packet, ReasonCode, Sender, Version,
 };
@@ -272,7 +273,7 @@ impl Relay {
         put(&mut turn.out.client, |wire| {
             opening.encode(who.version, wire)
         });
-        turn.out.events.push(who.login_accepted(turn.times));
+        turn.out.events.push(who.login(false, None, turn.times));
         self.phase = Phase::Open(Box::new(Open::new(agreed, turn.times)));
         Ok(())
     }
@@ -334,6 +335,12 @@ impl Relay {
     pub fn may_read_upstream(&mut self, client_pending: usize, gate: &Gate) -> bool {
         let full = is_full(&mut self.client_full, client_pending, gate);
         !matches!(&self.phase, Phase::Ended(_)) && !full
+    }
+
+    /// The event of a re-authentication, which the gate has judged.
+    #[must_use]
+    pub fn login_again(&self, reason: Option<RefusalReason>, times: Times) -> Event {
+        self.who.login(true, reason, times)
     }
 
     /// Who is relayed.

@@ -79,6 +79,7 @@ impl Broker {
                 shards: setting.shards,
                 gate: Arc::clone(&self.gate),
                 hub: Arc::clone(&hub),
+                upstream: None,
                 random: Box::new(SeededRandom::new(self.seed ^ u64::from(id) << 32)),
                 now: times.now,
             }),

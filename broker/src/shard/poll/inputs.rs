@@ -30,6 +30,8 @@ pub(super) struct Ready<'l> {
     /// Bytes of answers of its own that a transport may keep for a peer that does not read them.
     pub(super) unread_max: usize,
     pub(super) reached: Arc<Reached>,
+    /// Connections to other brokers that could not be had.
+    pub(super) lost: &'l mut Vec<ConnKey>,
     pub(super) stopped: &'l mut bool,
 }
 
@@ -60,6 +62,10 @@ impl Ready<'_> {
             let Some(socket) = self.sockets.get_mut(key) else {
                 continue;
             };
+            if socket.is_paused {
+                socket.queued = false;
+                continue;
+            }
             if socket.channel.transport.is_handshaking() {
                 if self.handshakes == 0 {
                     // Its turn comes: sessions go before those who have not even set up TLS.
@@ -88,6 +94,9 @@ impl Inputs for Ready<'_> {
     fn next(&mut self) -> Option<Input<'_>> {
         if let Some(mail) = self.mail() {
             return Some(Input::Mail(mail));
+        }
+        if let Some(key) = self.lost.pop() {
+            return Some(Input::Closed(key));
         }
         let (key, got) = self.read()?;
         Some(match got {
@@ -186,6 +195,7 @@ mod tests {
                 handshakes,
                 unread_max: 65_536,
                 reached: Arc::clone(&self.reached),
+                lost: &mut Vec::new(),
                 stopped: &mut false,
             };
             std::iter::from_fn(|| ready.next().map(|input| format!("{input:?}"))).collect()

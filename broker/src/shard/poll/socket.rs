@@ -25,6 +25,8 @@ pub(super) struct Socket {
     /// The socket took less than there was: it says when it takes more.
     pub(super) writing: bool,
     finishing: bool,
+    /// Nobody wants its bytes now.
+    pub(super) is_paused: bool,
     /// The peer has ended its half, or the connection broke: its last bytes are read to the end.
     pub(super) ending: bool,
 }
@@ -60,6 +62,7 @@ impl Socket {
             queued: false,
             writing: false,
             finishing: false,
+            is_paused: false,
             ending: false,
         }
     }
