@@ -107,8 +107,10 @@ const ROOMS: [(&str, &[&str]); 19] = [
     (
         "shard",
         &[
+            "authn::Accepted",
             "authn::AddressRanges",
             "authn::Owner",
+            "authn::PendingProof",
             "clock",
             "gate",
             "hub",

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Close, Conn, ConnKey, ListenerId, Outbox, Shard, State};
-use crate::authn::{Accepted, Owner};
+use crate::authn::Owner;
 use crate::gate::{self, Admission, Step};
 use crate::hub::{Cause, Opening, Session, SessionKey, Times};
 use crate::telemetry::reason::RefusalReason;
@@ -364,9 +364,4 @@ impl Shard {
         self.remove(key, out);
         out.close(key, Close::Now);
     }
-}
-
-/// Whose session a login opens.
-pub(super) fn owner_of(accepted: &Accepted) -> Owner {
-    accepted.principal.owner()
 }

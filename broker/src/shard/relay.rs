@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::login::owner_of;
 use super::{Conn, ConnKey, Outbox, Shard, State};
 use crate::authn::{Accepted, PendingProof};
 use crate::gate::{self, Reauthenticated};
@@ -211,7 +210,7 @@ impl Shard {
         if let Some(existing) = relays.by_client.get(client_id).copied() {
             let theirs = relays.sessions.get(existing);
             let theirs = theirs.map(|relayed| relayed.relay.principal().owner());
-            if theirs.is_some_and(|theirs| theirs != owner_of(accepted)) {
+            if theirs.is_some_and(|theirs| theirs != accepted.principal.owner()) {
                 return Err(RefusalReason::SessionNotOwn);
             }
             self.end_relay(existing, Cause::TakenOver, times, out);
