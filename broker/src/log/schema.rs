@@ -2,10 +2,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::LogError;
 use super::error::blame;
+use crate::disk::{Schema, SchemaError};
 
 /// Marks the file as ours (`PRAGMA application_id`): "KGst".
 const APPLICATION_ID: i64 = 0x4b47_7374;
@@ -120,7 +121,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, LogError> {
         .map_err(io)?;
     db.pragma_update(None, "cache_size", CACHE_KIB)
         .map_err(io)?;
-    migrate(&mut db, path, MIGRATIONS)?;
+    migrate(&mut db, path)?;
     let mode: String = db
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(io)?;
@@ -136,40 +137,25 @@ pub(super) fn open(path: &Path) -> Result<Connection, LogError> {
     Ok(db)
 }
 
-/// Brings the database to the newest schema; each step is one transaction.
-fn migrate(db: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), LogError> {
-    let io = |error| blame(error, path);
-    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
-    let found = u32::try_from(pragma(db, "user_version").map_err(io)?).unwrap_or(u32::MAX);
-    let application_id = pragma(db, "application_id").map_err(io)?;
-    let tables: i64 = db
-        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
-        .map_err(io)?;
-    let is_new = tables == 0 && found == 0 && application_id == 0;
-    if !is_new && application_id != APPLICATION_ID {
-        return Err(LogError::NotOurs { path: path.into() });
-    }
-    if found > known {
-        return Err(LogError::NewerSchema {
-            path: path.into(),
-            found,
-            known,
-        });
-    }
-    for (version, sql) in (1_u32..).zip(migrations).skip(found as usize) {
-        let step = db
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(io)?;
-        step.execute_batch(sql).map_err(io)?;
-        step.pragma_update(None, "application_id", APPLICATION_ID)
-            .map_err(io)?;
-        step.pragma_update(None, "user_version", version)
-            .map_err(io)?;
-        step.commit().map_err(io)?;
-    }
-    Ok(())
+fn migrate(db: &mut Connection, path: &Path) -> Result<(), LogError> {
+    let schema = Schema {
+        application_id: APPLICATION_ID,
+        migrations: MIGRATIONS,
+    };
+    schema.migrate(db).map_err(|error| match error {
+        SchemaError::NotOurs => LogError::NotOurs { path: path.into() },
+        SchemaError::Newer { found, known } | SchemaError::Older { found, known } => {
+            LogError::NewerSchema {
+                path: path.into(),
+                found,
+                known,
+            }
+        }
+        SchemaError::Database(error) => blame(error, path),
+    })
 }
 
+#[cfg(test)]
 fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, name, |row| row.get(0))
 }
@@ -177,29 +163,6 @@ fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn version(db: &Connection) -> i64 {
-        pragma(db, "user_version").unwrap()
-    }
-
-    #[test]
-    fn each_migration_runs_once_and_a_failed_one_leaves_nothing() {
-        let mut db = Connection::open_in_memory().unwrap();
-        let path = Path::new("x");
-        let first = "CREATE TABLE a (n INTEGER); INSERT INTO a VALUES (1)";
-        let second = "INSERT INTO a VALUES (2)";
-        migrate(&mut db, path, &[first]).unwrap();
-        let bad = "INSERT INTO a VALUES (3); INSERT INTO nowhere VALUES (1)";
-        migrate(&mut db, path, &[first, bad]).unwrap_err();
-        assert_eq!(version(&db), 1);
-        migrate(&mut db, path, &[first, second]).unwrap();
-        migrate(&mut db, path, &[first, second]).unwrap();
-        assert_eq!(version(&db), 2);
-        let sum: i64 = db
-            .query_row("SELECT sum(n) FROM a", (), |row| row.get(0))
-            .unwrap();
-        assert_eq!(sum, 3);
-    }
 
     #[test]
     fn a_newer_schema_is_refused_and_left_alone() {

@@ -68,7 +68,8 @@ pub(super) fn rules(config: &Config) -> Vec<ListenerRules> {
 
 /// An assertion may be used again only where nobody else can have read it.
 fn rules_of(door: Listener, address: SocketAddr, config: &Config) -> ListenerRules {
-    let is_loopback = address.ip().is_loopback();
+    // Behind a proxy anybody may be, and what is plain there was plain on its way.
+    let is_loopback = address.ip().is_loopback() && config.proxies().is_empty();
     let is_tls = matches!(door, Listener::Mqtts | Listener::Wss);
     let is_encrypted = is_tls || config.plain_tls() == PlainTls::Terminated;
     let reusable = match config.assertion_reuse() {

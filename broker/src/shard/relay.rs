@@ -1,5 +1,5 @@
 //! Sessions that are relayed to another broker: two connections each, the client's and ours to the upstream.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -452,8 +452,9 @@ impl Shard {
     /// These identities changed: whoever lost its standing is cut, whoever kept it is measured anew.
     pub(super) fn recheck_relays(&mut self, ids: &[Arc<str>], times: Times, out: &mut Outbox) {
         let Some(relays) = &self.relays else { return };
+        let ids: BTreeSet<&str> = ids.iter().map(|id| &**id).collect();
         let affected = |(key, relayed): (RelayKey, &Relayed)| {
-            let id = &relayed.relay.principal().device.id;
+            let id = &*relayed.relay.principal().device.id;
             ids.contains(id).then_some(key)
         };
         let affected: Vec<RelayKey> = relays.sessions.iter().filter_map(affected).collect();

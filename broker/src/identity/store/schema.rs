@@ -1,8 +1,8 @@
 //! The tables of `identity.db`, version by version.
 use super::StoreError;
 use super::sqlite::blame;
-use rusqlite::{Connection, TransactionBehavior};
-use std::cmp::Ordering;
+use crate::disk::{Schema, SchemaError};
+use rusqlite::Connection;
 use std::path::Path;
 
 /// Marks the file as ours (`PRAGMA application_id`): "KGid".
@@ -48,137 +48,53 @@ pub(super) const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
 "];
 
-/// Brings the database to the newest schema; each step is one transaction.
-pub(super) fn migrate(
-    db: &mut Connection,
-    path: &Path,
-    migrations: &[&str],
-) -> Result<(), StoreError> {
-    let io = |error| blame(error, path);
-    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
-    let found: u32 = pragma(db, "user_version")
-        .map_err(io)?
-        .try_into()
-        .unwrap_or(u32::MAX);
-    let application_id = pragma(db, "application_id").map_err(io)?;
-    let tables: i64 = db
-        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
-        .map_err(io)?;
-    let is_new = tables == 0 && found == 0 && application_id == 0;
-    if !is_new && application_id != APPLICATION_ID {
-        return Err(StoreError::NotOurs { path: path.into() });
-    }
-    if found > known {
-        return Err(StoreError::NewerSchema { found, known });
-    }
-    for (version, sql) in (1_u32..).zip(migrations).skip(found as usize) {
-        let step = db
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(io)?;
-        step.execute_batch(sql).map_err(io)?;
-        step.pragma_update(None, "application_id", APPLICATION_ID)
-            .map_err(io)?;
-        step.pragma_update(None, "user_version", version)
-            .map_err(io)?;
-        step.commit().map_err(io)?;
-    }
-    Ok(())
+const SCHEMA: Schema<'static> = Schema {
+    application_id: APPLICATION_ID,
+    migrations: MIGRATIONS,
+};
+
+/// Brings the database to the newest schema.
+pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    SCHEMA.migrate(db).map_err(|error| store_error(error, path))
 }
 
 /// Whether the database has the newest schema, changing nothing.
-pub(super) fn check_newest(
-    db: &Connection,
-    path: &Path,
-    migrations: &[&str],
-) -> Result<(), StoreError> {
-    let io = |error| blame(error, path);
-    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
-    let found: u32 = pragma(db, "user_version")
-        .map_err(io)?
-        .try_into()
-        .unwrap_or(u32::MAX);
-    if pragma(db, "application_id").map_err(io)? != APPLICATION_ID {
-        return Err(StoreError::NotOurs { path: path.into() });
-    }
-    match found.cmp(&known) {
-        Ordering::Less => Err(StoreError::OlderSchema { found, known }),
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
-    }
+pub(super) fn check_newest(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let checked = SCHEMA.check_newest(db);
+    checked.map_err(|error| store_error(error, path))
 }
 
-fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {
-    db.pragma_query_value(None, name, |row| row.get(0))
+fn store_error(error: SchemaError, path: &Path) -> StoreError {
+    match error {
+        SchemaError::NotOurs => StoreError::NotOurs { path: path.into() },
+        SchemaError::Newer { found, known } => StoreError::NewerSchema { found, known },
+        SchemaError::Older { found, known } => StoreError::OlderSchema { found, known },
+        SchemaError::Database(error) => blame(error, path),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn open() -> Connection {
-        Connection::open_in_memory().unwrap()
-    }
-
-    fn version(db: &Connection) -> i64 {
-        pragma(db, "user_version").unwrap()
-    }
-
-    #[test]
-    fn each_migration_runs_once() {
-        let mut db = open();
-        let path = Path::new("x");
-        let first = "CREATE TABLE a (n INTEGER); INSERT INTO a VALUES (1)";
-        let second = "INSERT INTO a VALUES (2)";
-        migrate(&mut db, path, &[first]).unwrap();
-        assert_eq!(version(&db), 1);
-        migrate(&mut db, path, &[first, second]).unwrap();
-        migrate(&mut db, path, &[first, second]).unwrap();
-        assert_eq!(version(&db), 2);
-        let rows: i64 = db
-            .query_row("SELECT count(*) FROM a", (), |r| r.get(0))
-            .unwrap();
-        assert_eq!(rows, 2);
-    }
-
-    #[test]
-    fn a_migration_that_fails_leaves_the_schema_before_it() {
-        let mut db = open();
-        let path = Path::new("x");
-        let good = "CREATE TABLE a (n INTEGER)";
-        let bad = "CREATE TABLE b (n INTEGER); INSERT INTO nowhere VALUES (1)";
-        migrate(&mut db, path, &[good, bad]).unwrap_err();
-        assert_eq!(version(&db), 1);
-        let tables: i64 = db
-            .query_row("SELECT count(*) FROM sqlite_schema", (), |r| r.get(0))
-            .unwrap();
-        assert_eq!(tables, 1);
-    }
-
     #[test]
     fn a_newer_schema_is_refused_and_left_alone() {
-        let mut db = open();
-        migrate(
-            &mut db,
-            Path::new("x"),
-            &["CREATE TABLE a (n INTEGER)", "", ""],
-        )
-        .unwrap();
-        assert_eq!(
-            migrate(&mut db, Path::new("x"), &["CREATE TABLE a (n INTEGER)"]),
-            Err(StoreError::NewerSchema { found: 3, known: 1 })
-        );
-        assert_eq!(version(&db), 3);
+        let mut db = Connection::open_in_memory().unwrap();
+        let path = Path::new("x.db");
+        migrate(&mut db, path).unwrap();
+        db.pragma_update(None, "user_version", 9).unwrap();
+        let newer = Err(StoreError::NewerSchema { found: 9, known: 1 });
+        assert_eq!(migrate(&mut db, path), newer);
+        assert_eq!(check_newest(&db, path), newer);
     }
 
     #[test]
     fn a_database_of_something_else_is_refused() {
-        let mut db = open();
+        let mut db = Connection::open_in_memory().unwrap();
         db.execute_batch("CREATE TABLE theirs (n INTEGER)").unwrap();
-        assert_eq!(
-            migrate(&mut db, Path::new("x.db"), MIGRATIONS),
-            Err(StoreError::NotOurs {
-                path: "x.db".into()
-            })
-        );
+        let path = Path::new("x.db");
+        let theirs = Err(StoreError::NotOurs { path: path.into() });
+        assert_eq!(migrate(&mut db, path), theirs);
+        assert_eq!(check_newest(&db, path), theirs);
     }
 }

@@ -4,7 +4,7 @@
 //! SIGKILL or a power cut at any moment leaves whole batches only.
 use super::feed::{FEED_IDS_KEPT, Keep};
 use super::rows::{ReadError, attributes_column, list_column, read_devices, time_column};
-use super::schema::{MIGRATIONS, check_newest, migrate};
+use super::schema::{check_newest, migrate};
 use super::{Change, Changes, Revision, Snapshot, Store, StoreError};
 use crate::disk::Reserve;
 use crate::identity::device::Device;
@@ -79,7 +79,7 @@ impl SqliteStore {
         db.busy_timeout(BUSY_WAIT).map_err(io)?;
         db.pragma_update(None, "trusted_schema", false)
             .map_err(io)?;
-        check_newest(&db, path, MIGRATIONS)?;
+        check_newest(&db, path)?;
         Ok(Self {
             db,
             path: path.into(),
@@ -126,7 +126,7 @@ fn migrate_checked(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     db.pragma_update(None, "trusted_schema", false)
         .map_err(io)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(io)?;
-    migrate(db, path, MIGRATIONS)?;
+    migrate(db, path)?;
     let mode: String = db
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(io)?;
