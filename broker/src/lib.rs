@@ -1,8 +1,8 @@
 //! The Keygate auth broker.
 //!
 //! A connection's way through it, room by room: [`gate`] frames bytes and drives the handshake, [`authn`] answers who
-//! the peer is, [`authz`] what it may do, [`hub`] delivers. [`shard`] is the loop that carries all of it; [`coap`] is
-//! the other door. `ARCHITECTURE.md` has the whole house on one page.
+//! the peer is, [`authz`] what it may do, [`hub`] delivers or [`upstream`] relays. [`shard`] is the loop that carries all
+//! of it; [`coap`] is the other door. `ARCHITECTURE.md` has the whole house on one page.
 
 pub mod admin;
 pub mod authn;

@@ -1,10 +1,11 @@
 //! What the gate tells the audit log: who, from where, what was tried, and exactly why it ended as it did.
 use std::net::SocketAddr;
 
+use super::permit::denied_reason;
 use super::transport::TransportError;
 use super::{Denial, Established};
 use crate::authn::Refusal;
-use crate::authz::{Denied, DeniedCause};
+use crate::authz::Denied;
 use crate::hub::{Cause, Loser, Loss, Lost, Session, Times};
 use crate::shard::{ListenerId, Outbox};
 use crate::telemetry::event::{
@@ -173,7 +174,7 @@ impl Source {
         let kind = EventKind::Right {
             action: RightAction::Will,
             topic: peer_text(topic),
-            reason: reason(denied),
+            reason: denied_reason(denied),
             identity: peer_text(identity),
             client_id: peer_text(connect.client_id),
             code: Some(connack_code(connect.version, ReasonCode::NotAuthorized)),
@@ -297,21 +298,6 @@ impl Established<'_> {
     }
 }
 
-impl Denial<'_> {
-    /// The event that a right was refused to this session.
-    pub(crate) fn event(&self, identity: &str, client_id: &str, origin: Origin) -> EventKind {
-        EventKind::Right {
-            action: self.action,
-            topic: peer_text(self.topic),
-            reason: reason(&self.denied),
-            identity: peer_text(identity),
-            client_id: peer_text(client_id),
-            code: self.told.map(ReasonCode::value),
-            origin,
-        }
-    }
-}
-
 /// Messages that a full queue could not take.
 pub(crate) fn undelivered(loss: Loss, times: Times) -> Event {
     let (identity, client_id, share) = match loss.to {
@@ -394,14 +380,6 @@ pub(crate) fn rule_of(code: ReasonCode) -> &'static str {
         ReasonCode::TopicNameInvalid => "a topic with too many levels",
         ReasonCode::QuotaExceeded => "no room for a message that must be kept",
         _ => "a packet that does not fit the state of the session",
-    }
-}
-
-fn reason(denied: &Denied) -> RightReason {
-    match denied.cause {
-        DeniedCause::BrokerOnly | DeniedCause::Reserved => RightReason::Reserved,
-        DeniedCause::NoRule | DeniedCause::NotActive(_) => RightReason::NotGranted,
-        DeniedCause::Rule { .. } => RightReason::Denied,
     }
 }
 

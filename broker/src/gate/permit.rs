@@ -1,8 +1,8 @@
 //! The rights that a packet needs, whichever engine it is for: one place, so that no engine is kinder than another.
 use super::Gate;
 use crate::authn::Principal;
-use crate::authz::{Denied, Permit};
-use crate::telemetry::event::RightAction;
+use crate::authz::{Denied, DeniedCause, Permit};
+use crate::telemetry::event::{EventKind, Origin, RightAction, RightReason, peer_text};
 use keygate_protocol::mqtt::{self, Publish, ReasonCode, Version};
 use keygate_protocol::topic::{TopicFilter, TopicName};
 
@@ -29,6 +29,30 @@ pub(crate) struct Denial<'a> {
 impl Refused<'_> {
     fn invalid(code: ReasonCode) -> Self {
         Self { code, denial: None }
+    }
+}
+
+impl Denial<'_> {
+    /// The event that a right was refused to this session.
+    pub(crate) fn event(&self, identity: &str, client_id: &str, origin: Origin) -> EventKind {
+        EventKind::Right {
+            action: self.action,
+            topic: peer_text(self.topic),
+            reason: denied_reason(&self.denied),
+            identity: peer_text(identity),
+            client_id: peer_text(client_id),
+            code: self.told.map(ReasonCode::value),
+            origin,
+        }
+    }
+}
+
+/// In the words of the trail.
+pub(super) fn denied_reason(denied: &Denied) -> RightReason {
+    match denied.cause {
+        DeniedCause::BrokerOnly | DeniedCause::Reserved => RightReason::Reserved,
+        DeniedCause::NoRule | DeniedCause::NotActive(_) => RightReason::NotGranted,
+        DeniedCause::Rule { .. } => RightReason::Denied,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a relayed session tells the audit log.
 use super::fault::Fault;
-use super::relay::{Talk, Turn, Who};
+use super::relay::{Talk, Who};
+use super::turn::Turn;
 use crate::gate::{self, Denial};
 use crate::hub::{Cause, Times};
 use crate::telemetry::event::{Event, EventKind, Outcome, peer_text};

@@ -1,5 +1,6 @@
 //! What an open session's client sends.
-use super::relay::{Next, Step, Talk};
+use super::relay::Talk;
+use super::turn::{Next, Step};
 use super::window::Answered;
 use crate::gate;
 use crate::hub::wire::put;

@@ -63,7 +63,7 @@ pub(super) fn connect(
     rules: &UpstreamRules,
     limits: &Limits,
 ) -> Vec<u8> {
-    let client_id = format!("{}{}", rules.client_id_prefix, who.client_id);
+    let client_id = client_id(who, rules);
     let properties = &asked.properties;
     let username = match (asked.version, &rules.username, &rules.password) {
         // In 3.1.1 a password needs a user name.
@@ -91,4 +91,15 @@ pub(super) fn connect(
     let mut bytes = Vec::new();
     put(&mut bytes, |wire| anew.encode(wire));
     bytes
+}
+
+/// The client id of the session upstream, which knows no identities. One that is the identity's own, or begins with it,
+/// is nobody else's; any other stands behind the identity, so that nobody resumes or takes over what is not theirs.
+fn client_id(who: &Who, rules: &UpstreamRules) -> String {
+    let (prefix, id) = (&rules.client_id_prefix, who.principal.id());
+    let asked = &*who.client_id;
+    match asked.split('/').next() == Some(id) {
+        true => format!("{prefix}{asked}"),
+        false => format!("{prefix}{id}/{asked}"),
+    }
 }

@@ -2,7 +2,8 @@
 use super::client::Handled;
 use super::fault::Fault;
 use super::publish::answered_by;
-use super::relay::{Failure, Next, Step, Talk};
+use super::relay::Talk;
+use super::turn::{Failure, Next, Step};
 use super::window::Answered;
 use crate::hub::Cause;
 use keygate_protocol::mqtt::{

@@ -1,6 +1,7 @@
 //! How a relayed session ends, and what each end hears of it.
 use super::fault::Fault;
-use super::relay::{Open, Phase, Relay, Turn, Who};
+use super::relay::{Open, Phase, Relay, Who};
+use super::turn::Turn;
 use crate::gate;
 use crate::hub::wire::put;
 use crate::hub::{Cause, WillFate};

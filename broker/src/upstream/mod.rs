@@ -11,7 +11,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `relay.rs` `end.rs` | a relayed session, how it begins and how it ends |
+//! | `relay.rs` `end.rs` `turn.rs` | a relayed session, how it begins and how it ends; what a call works with |
 //! | `connect.rs` `connack.rs` | the two packets that are written anew |
 //! | `client.rs` `publish.rs` `subscribe.rs` | what comes from the client |
 //! | `deliver.rs` | what comes from the upstream |
@@ -35,10 +35,12 @@ mod filters;
 mod publish;
 mod relay;
 mod subscribe;
+mod turn;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use connect::{Admitted, UpstreamRules};
-pub use relay::{Next, Output, Relay, Taken, Turn, WillDenied};
+pub use relay::{Relay, WillDenied};
+pub use turn::{Next, Output, Taken, Turn};

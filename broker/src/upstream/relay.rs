@@ -4,19 +4,18 @@ use super::connack::{self, Agreed};
 use super::connect::{self, Admitted, Greeting, UpstreamRules};
 use super::fault::Fault;
 use super::filters::Filters;
+use super::turn::{Failure, Next, Step, Taken, Turn};
 use super::window::{Ids, Window};
 use crate::authn::Principal;
 use crate::authz::Denied;
 use crate::gate::{Gate, Terms};
 use crate::hub::wire::put;
-use crate::hub::{Cause, Times};
+use crate::hub::{Cause, Rights as _, Standing, Times};
 use crate::telemetry::Event;
 use crate::telemetry::event::Origin;
 use crate::telemetry::ration::Ration;
 use crate::telemetry::reason::RefusalReason;
-use keygate_protocol::mqtt::{
-    self, Connack, DecodeError, Frame, Packet, ReasonCode, Sender, Version,
-};
+use keygate_protocol::mqtt::{self, Connack, DecodeError, Packet, ReasonCode, Sender, Version};
 use keygate_protocol::time::Millis;
 
 /// One session that is relayed to another broker: what the client and the upstream send goes in, what each of them gets
@@ -62,7 +61,7 @@ pub(super) enum Phase {
     Ended(Cause),
 }
 
-/// What is on its way in an open session. An idle one holds no memory for it.
+/// What is on its way in an open session.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) agreed: Agreed,
@@ -84,50 +83,6 @@ pub(super) struct Open {
     pub(super) spoke: Millis,
     /// The client's next packet waits for an answer of the upstream.
     pub(super) waiting: bool,
-}
-
-/// What one call works with.
-pub struct Turn<'t> {
-    /// Rights and bounds.
-    pub gate: &'t Gate,
-    /// Now.
-    pub times: Times,
-    /// Where the outcome goes.
-    pub out: &'t mut Output,
-}
-
-/// What each end gets, in order, and what the audit log is told.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// For the client.
-    pub client: Vec<u8>,
-    /// For the upstream.
-    pub upstream: Vec<u8>,
-    /// For the audit log.
-    pub events: Vec<Event>,
-}
-
-/// How far bytes were taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Taken {
-    /// So many are done with; the others come again.
-    pub bytes: usize,
-    /// Why no further.
-    pub next: Next,
-}
-
-/// Why no more bytes were taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Next {
-    /// The rest is no whole packet yet.
-    More,
-    /// The client's next packet must wait for the upstream: offer it again when
-    /// [`may_read_client`](Relay::may_read_client) says so.
-    Wait,
-    /// The client's next packet is AUTH, which never goes up: the gate takes it, then the rest is offered again.
-    Auth,
-    /// The session is over, for this cause.
-    Ended(Cause),
 }
 
 /// Why a will is refused: the topic that it may not have, and the rule; none where a topic is not well-formed.
@@ -257,7 +212,14 @@ impl Relay {
         let Phase::Opening(greeting) = &self.phase else {
             return Ok(());
         };
-        let (who, gate) = (&self.who, turn.gate);
+        let gate = turn.gate;
+        // Rights may have changed while the upstream thought about it.
+        match gate.standing(&self.who.principal, turn.times.wall) {
+            Standing::Unchanged => {}
+            Standing::Over(cause) => return Err(cause),
+            Standing::Changed(principal) => self.who.principal = *principal,
+        }
+        let who = &self.who;
         let agreed = Agreed::of(greeting, &connack.properties, &gate.limits);
         let opening = connack::opening(who, greeting, &agreed, connack);
         let len = opening.encoded_len(who.version);
@@ -398,53 +360,4 @@ pub(super) struct Talk<'r, 't> {
     pub(super) who: &'r mut Who,
     pub(super) open: &'r mut Open,
     pub(super) turn: &'r mut Turn<'t>,
-}
-
-/// What became of the front of a stream.
-pub(super) enum Step {
-    /// A packet of this length is done with.
-    Packet(usize),
-    /// No packet was taken.
-    Stop(Next),
-}
-
-impl Step {
-    pub(super) fn of(frame: &Frame<'_>) -> Self {
-        Self::Packet(frame.len())
-    }
-}
-
-impl Taken {
-    fn over(bytes: &[u8], cause: Cause) -> Self {
-        Self {
-            bytes: bytes.len(),
-            next: Next::Ended(cause),
-        }
-    }
-}
-
-/// Who is to blame when bytes of the upstream end a session.
-pub(super) enum Failure {
-    /// The session itself, for this cause.
-    Session(Cause),
-    /// The upstream.
-    Upstream(Fault),
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Upstream(fault)
-    }
-}
-
-impl From<DecodeError> for Failure {
-    fn from(error: DecodeError) -> Self {
-        Self::Upstream(Fault::Malformed(error))
-    }
-}
-
-impl From<Cause> for Failure {
-    fn from(cause: Cause) -> Self {
-        Self::Session(cause)
-    }
 }

@@ -1,6 +1,10 @@
 //! A relay between a client and an upstream that the test plays, packet by packet.
+mod connack;
+mod conversation;
 mod deliver;
 mod ending;
+mod hostile;
+mod model;
 mod opening;
 mod publish;
 mod rights;
