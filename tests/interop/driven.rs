@@ -2,7 +2,7 @@
 //!
 //! | command (`do`) | answer (`event`) |
 //! |---|---|
-//! | `connect`: `host port version id password clean expiry will` | `connected`: `code session_present` |
+//! | `connect`: `host port over ca version id password clean expiry will` | `connected`: `code session_present` |
 //! | `login` (MQTT.js): the same without `password`, with `seed broker_id broker_key` | `connected`, `distrusted` or `error` |
 //! | `reauthenticate` (MQTT.js) | `reauthenticated` |
 //! | `subscribe`: `filter qos identifier` | `subscribed`: `codes` |
@@ -114,8 +114,8 @@ impl Peer {
         more: Value,
     ) -> Value {
         let mut command = json!({
-            "host": stage.host(), "port": stage.broker.mqtt.port(), "version": self.version, "id": device.id,
-            "clean": true,
+            "host": stage.host(), "port": stage.address().port(), "version": self.version, "id": device.id,
+            "clean": true, "over": format!("{:?}", stage.over).to_lowercase(), "ca": stage.broker.ca(),
         });
         for further in [credentials, more] {
             let (Value::Object(into), Value::Object(from)) = (&mut command, further) else {

@@ -9,6 +9,8 @@
 //! | `mosquitto`, `mosquitto_work` | `mosquitto_sub` and `mosquitto_pub`, 3.1.1 and 5 |
 //! | `work` | paho-mqtt and MQTT.js (Node), 3.1.1 and 5: all that an engine does |
 //! | `auth` | MQTT.js with AUTH and re-authentication |
+//! | `transports` | paho-mqtt, MQTT.js and Mosquitto's clients over TLS and WebSocket |
+//! | `upstream` | paho-mqtt and MQTT.js through a gate in front of Mosquitto |
 //! | `python` | `device.py` and `gateway.py`, written from SPEC.md alone |
 //!
 //! `driven` is how the tests hold paho-mqtt and MQTT.js on a string. Those without AUTH log in with a signed assertion
@@ -28,8 +30,11 @@ mod paho;
 mod python;
 mod rumqtt;
 mod rumqtt_next;
+mod transports;
+mod upstream;
 mod work;
 
+use std::net::SocketAddr;
 use std::process::Child;
 
 use keygate_tests::admin;
@@ -42,22 +47,75 @@ use tempfile::TempDir;
 struct Stage {
     broker: Process,
     device: Device,
+    over: Over,
+    /// The broker behind, if there is one.
+    behind: Option<Ends>,
     _directory: TempDir,
+}
+
+/// What lies below MQTT.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Over {
+    Tcp,
+    Tls,
+    Ws,
+    Wss,
 }
 
 impl Stage {
     #[track_caller]
     fn new() -> Self {
+        Self::with(&[], Over::Tcp, None)
+    }
+
+    /// A broker that clients reach over this.
+    #[track_caller]
+    fn over(over: Over) -> Self {
+        // The certificate is for this address.
+        let flag = match over {
+            Over::Tcp => return Self::new(),
+            Over::Tls => "--mqtts",
+            Over::Ws => "--ws",
+            Over::Wss => "--wss",
+        };
+        Self::with(&[flag, "127.0.0.1:0"], over, None)
+    }
+
+    /// A gate in front of Mosquitto.
+    #[track_caller]
+    fn before_mosquitto() -> Self {
+        let (behind, url) = upstream::mosquitto();
+        Self::with(&["--upstream", &url], Over::Tcp, Some(behind))
+    }
+
+    #[track_caller]
+    fn with(flags: &[&str], over: Over, behind: Option<Ends>) -> Self {
         let directory = TempDir::new().unwrap();
+        let free = SocketAddr::new(own_address(), 0);
+        let data = directory.path().join("data");
         let broker = Program::new(env!("CARGO_BIN_EXE_keygate-under-test"))
-            .serve(&directory.path().join("data"), own_address());
+            .serve_on(&data, free, free, flags);
         let device = Device::new("dev-1");
         admin::enrol(&broker.data, &device);
         Self {
             broker,
             device,
+            over,
+            behind,
             _directory: directory,
         }
+    }
+
+    /// Where clients connect to.
+    fn address(&self) -> SocketAddr {
+        let secure = &self.broker.secure;
+        let listener = match self.over {
+            Over::Tcp => Some(self.broker.mqtt),
+            Over::Tls => secure.mqtts,
+            Over::Ws => secure.ws,
+            Over::Wss => secure.wss,
+        };
+        listener.expect("the listener is open")
     }
 
     /// An operator, enrolled.
@@ -69,11 +127,11 @@ impl Stage {
     }
 
     fn host(&self) -> String {
-        self.broker.mqtt.ip().to_string()
+        self.address().ip().to_string()
     }
 
     fn port(&self) -> String {
-        self.broker.mqtt.port().to_string()
+        self.address().port().to_string()
     }
 
     fn assertion(&self) -> String {

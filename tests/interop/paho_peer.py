@@ -56,7 +56,10 @@ class Peer:
         self.five = command["version"] == 5
         clean = {} if self.five else {"clean_session": command["clean"]}
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=command["id"],
-                             protocol=mqtt.MQTTv5 if self.five else mqtt.MQTTv311, **clean)
+                             protocol=mqtt.MQTTv5 if self.five else mqtt.MQTTv311,
+                             transport="websockets" if command["over"] in ("ws", "wss") else "tcp", **clean)
+        if command["over"] in ("tls", "wss"):
+            client.tls_set(ca_certs=command["ca"])
         client.username_pw_set(command["id"], command["password"])
         client.reconnect_delay_set(min_delay=1, max_delay=1)
         client.on_connect = lambda _c, _u, flags, reason, _p: say(

@@ -30,11 +30,10 @@ fn nothing_more(receiver: &mut Peer, sender: &mut Peer, topic: &str) {
     assert_eq!(receiver.message().payload, "the end");
 }
 
-fn every_qos_both_ways(library: Library) {
-    let stage = Stage::new();
+pub(crate) fn every_qos_both_ways(library: Library, stage: &mut Stage) {
     let operator = stage.operator("op-1");
-    let mut device = Peer::of(library, &stage, &stage.device);
-    let mut operator = Peer::of(library, &stage, &operator);
+    let mut device = Peer::of(library, stage, &stage.device);
+    let mut operator = Peer::of(library, stage, &operator);
     device.subscribe("devices/dev-1/desired", 2);
     operator.subscribe("devices/+/reported", 2);
 
@@ -58,16 +57,15 @@ fn every_qos_both_ways(library: Library) {
     operator.leave();
 }
 
-fn what_was_queued_while_away_comes_once(library: Library) {
-    let mut stage = Stage::new();
+pub(crate) fn what_was_queued_while_away_comes_once(library: Library, stage: &mut Stage) {
     let operator = stage.operator("op-1");
     let stays = json!({"clean": false, "expiry": 3600});
     let mut device = Peer::start(library);
-    assert!(!device.connect(&stage, &stage.device, stays.clone()));
+    assert!(!device.connect(stage, &stage.device, stays.clone()));
     device.subscribe("devices/dev-1/desired", 2);
     device.leave();
 
-    let mut operator = Peer::of(library, &stage, &operator);
+    let mut operator = Peer::of(library, stage, &operator);
     let wanted: Vec<(String, u64)> = (0..24).map(|n| (format!("m{n}"), 1 + n % 2)).collect();
     for (number, (payload, qos)) in wanted.iter().enumerate() {
         if number == 16 {
@@ -79,7 +77,7 @@ fn what_was_queued_while_away_comes_once(library: Library) {
 
     let mut device = Peer::start(library);
     assert!(
-        device.connect(&stage, &stage.device, stays.clone()),
+        device.connect(stage, &stage.device, stays.clone()),
         "session present"
     );
     let got: Vec<Message> = wanted.iter().map(|_| device.message()).collect();
@@ -92,23 +90,22 @@ fn what_was_queued_while_away_comes_once(library: Library) {
     operator.comes_back();
     let mut device = Peer::start(library);
     assert!(
-        device.connect(&stage, &stage.device, stays),
+        device.connect(stage, &stage.device, stays),
         "session present"
     );
     nothing_more(&mut device, &mut operator, "devices/dev-1/desired");
     device.leave();
 
     // A clean start ends it.
-    let mut device = Peer::of(library, &stage, &stage.device);
+    let mut device = Peer::of(library, stage, &stage.device);
     device.subscribe("devices/dev-1/desired", 2);
     nothing_more(&mut device, &mut operator, "devices/dev-1/desired");
 }
 
-fn retained_messages_meet_who_comes_later(library: Library) {
-    let mut stage = Stage::new();
+pub(crate) fn retained_messages_meet_who_comes_later(library: Library, stage: &mut Stage) {
     let operator = stage.operator("op-1");
-    let mut operator = Peer::of(library, &stage, &operator);
-    let mut device = Peer::of(library, &stage, &stage.device);
+    let mut operator = Peer::of(library, stage, &operator);
+    let mut device = Peer::of(library, stage, &stage.device);
     operator.subscribe("devices/dev-1/#", 2);
     for (topic, payload, qos) in [
         ("a", "old", 1),
@@ -134,32 +131,30 @@ fn retained_messages_meet_who_comes_later(library: Library) {
     nothing_more(&mut operator, &mut device, "devices/dev-1/c");
 }
 
-fn a_will_is_sent_for_who_is_lost(library: Library) {
-    let stage = Stage::new();
+pub(crate) fn a_will_is_sent_for_who_is_lost(library: Library, stage: &mut Stage) {
     let operator = stage.operator("op-1");
-    let mut operator = Peer::of(library, &stage, &operator);
+    let mut operator = Peer::of(library, stage, &operator);
     operator.subscribe("devices/+/gone", 2);
     let will = |payload: &str| json!({"will": {"topic": "devices/dev-1/gone", "payload": payload, "qos": 2, "retain": false}});
     // Who says goodbye leaves no will.
     let mut device = Peer::start(library);
-    device.connect(&stage, &stage.device, will("goodbye"));
+    device.connect(stage, &stage.device, will("goodbye"));
     device.leave();
     let mut device = Peer::start(library);
-    device.connect(&stage, &stage.device, will("lost"));
+    device.connect(stage, &stage.device, will("lost"));
     drop(device);
     let sent = operator.message();
     assert_eq!((sent.payload.as_str(), sent.qos), ("lost", 2));
 }
 
-fn members_of_a_group_share_the_work(library: Library) {
-    let stage = Stage::new();
+pub(crate) fn members_of_a_group_share_the_work(library: Library, stage: &mut Stage) {
     let members = ["op-1", "op-2"].map(|id| stage.operator(id));
     let mut members = members.map(|member| {
-        let mut peer = Peer::of(library, &stage, &member);
+        let mut peer = Peer::of(library, stage, &member);
         peer.subscribe("$share/workers/devices/+/reported", 2);
         peer
     });
-    let mut device = Peer::of(library, &stage, &stage.device);
+    let mut device = Peer::of(library, stage, &stage.device);
     let mut wanted: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();
     for payload in &wanted {
         device.publish("devices/dev-1/reported", payload, 2);
@@ -191,11 +186,10 @@ fn members_of_a_group_share_the_work(library: Library) {
 }
 
 /// MQTT 5: a request with everything around it, and its answer.
-fn a_request_is_answered(library: Library) {
-    let stage = Stage::new();
+pub(crate) fn a_request_is_answered(library: Library, stage: &mut Stage) {
     let operator = stage.operator("op-1");
-    let mut operator = Peer::of(library, &stage, &operator);
-    let mut device = Peer::of(library, &stage, &stage.device);
+    let mut operator = Peer::of(library, stage, &operator);
+    let mut device = Peer::of(library, stage, &stage.device);
     operator.subscribe("devices/dev-1/answers", 1);
     device.subscribe_with("devices/dev-1/#", 1, json!({"identifier": 7}));
     device.subscribe_with("devices/dev-1/desired", 1, json!({"identifier": 300_000}));
@@ -254,12 +248,11 @@ fn a_request_is_answered(library: Library) {
 }
 
 /// MQTT 5: the name of a topic goes over the wire once.
-fn a_topic_alias_stands_for_its_topic(library: Library) {
-    let stage = Stage::new();
+pub(crate) fn a_topic_alias_stands_for_its_topic(library: Library, stage: &mut Stage) {
     let operator = stage.operator("op-1");
-    let mut operator = Peer::of(library, &stage, &operator);
+    let mut operator = Peer::of(library, stage, &operator);
     operator.subscribe("devices/#", 2);
-    let mut device = Peer::of(library, &stage, &stage.device);
+    let mut device = Peer::of(library, stage, &stage.device);
     let alias = json!({"alias": 3});
     device.publish_with("devices/dev-1/reported", "named", 0, false, &alias);
     for qos in 0..3 {
@@ -299,14 +292,13 @@ fn a_topic_alias_stands_for_its_topic(library: Library) {
 }
 
 /// MQTT 5: a delayed will is late, and by then a message that lives shorter has died in its queue.
-fn delays_and_expiries_run(library: Library) {
-    let stage = Stage::new();
+pub(crate) fn delays_and_expiries_run(library: Library, stage: &mut Stage) {
     let [watcher, away] = ["op-1", "op-2"].map(|id| stage.operator(id));
-    let mut watcher = Peer::of(library, &stage, &watcher);
+    let mut watcher = Peer::of(library, stage, &watcher);
     watcher.subscribe("devices/+/gone", 1);
     let stays = json!({"clean": false, "expiry": 3600});
     let mut absent = Peer::start(library);
-    absent.connect(&stage, &away, stays.clone());
+    absent.connect(stage, &away, stays.clone());
     absent.subscribe("devices/dev-1/reported", 1);
     absent.leave();
 
@@ -315,7 +307,7 @@ fn delays_and_expiries_run(library: Library) {
         "topic": "devices/dev-1/gone", "payload": "lost", "qos": 1, "retain": false, "delay": 2,
         "content_type": "text/plain", "user": [["cause", "silence"]],
     });
-    device.connect(&stage, &stage.device, json!({"expiry": 3600, "will": will}));
+    device.connect(stage, &stage.device, json!({"expiry": 3600, "will": will}));
     for (payload, expiry) in [("mayfly", 1), ("tortoise", 600)] {
         device.publish_with(
             "devices/dev-1/reported",
@@ -341,7 +333,7 @@ fn delays_and_expiries_run(library: Library) {
     );
 
     let mut absent = Peer::start(library);
-    assert!(absent.connect(&stage, &away, stays), "session present");
+    assert!(absent.connect(stage, &away, stays), "session present");
     let left = absent.message();
     assert_eq!(left.payload, "tortoise");
     let expiry = left.properties["expiry"].as_u64().unwrap();
@@ -353,7 +345,7 @@ macro_rules! works {
     ($module:ident, $library:expr, $($name:ident),+) => {
         mod $module {
             use crate::driven::Library;
-            $(#[test] fn $name() { super::$name($library); })+
+            $(#[test] fn $name() { super::$name($library, &mut crate::Stage::new()); })+
         }
     };
 }

@@ -49,7 +49,10 @@ fn layers(door: Listener, config: &Config, certificates: Option<&Arc<Certificate
     let is_websocket = matches!(door, Listener::Ws | Listener::Wss);
     let websocket = is_websocket.then(|| {
         let origins = Origins(config.origins().to_vec());
-        Arc::new(WebSocketRules { origins })
+        Arc::new(WebSocketRules {
+            origins,
+            lets_everybody_in: config.anonymous().is_some(),
+        })
     });
     let is_tls = matches!(door, Listener::Mqtts | Listener::Wss);
     Layers {

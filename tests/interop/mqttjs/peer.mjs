@@ -2,6 +2,7 @@
 //
 // The commands and events are listed in tests/interop/driven.rs, which holds the other end of the string;
 // ../paho_peer.py understands the same ones, but for `login` and `reauthenticate`.
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import mqtt from 'mqtt'
 import { Login, METHOD } from './kg.mjs'
@@ -56,8 +57,10 @@ function start(command, more) {
     reconnectPeriod: 200,
     resubscribe: false,
     manualConnect: true,
+    protocol: { tcp: 'mqtt', tls: 'mqtts', ws: 'ws', wss: 'wss' }[command.over],
     ...more,
   }
+  if (['tls', 'wss'].includes(command.over)) options.ca = readFileSync(command.ca)
   if (five) options.properties = { sessionExpiryInterval: command.expiry ?? 0, ...more.properties }
   if (command.will) {
     const { topic, payload, qos, retain, delay, ...rest } = command.will

@@ -3,13 +3,14 @@
 //! Headers are tungstenite's to read and write. The payload of a frame is never gathered: it goes on as it comes, so an
 //! idle connection holds no buffer, and nobody can make us reserve one by announcing a long frame.
 use std::io::Cursor;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use thiserror::Error;
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::http::HeaderValue;
-use tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
+use tungstenite::http::header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
 
@@ -50,8 +51,32 @@ pub enum WebSocketError {
 /// What a WebSocket listener asks for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WebSocketRules {
-    /// Pages of which sites may connect; programs say no origin and always may.
+    /// Pages of which sites may connect; programs that say no origin always may.
     pub(crate) origins: Origins,
+    /// Whether clients that prove nothing are let in: then a page's word for the name of this host is not enough, because
+    /// whoever owns a name can point it here.
+    pub(crate) lets_everybody_in: bool,
+}
+
+impl WebSocketRules {
+    /// Some libraries say the address that they connect to as their origin. The broker serves no pages, so that one is
+    /// harmless.
+    fn admit(&self, origin: &str, host: Option<&str>) -> bool {
+        let of_page = origin.split_once("://").map(|(_, authority)| authority);
+        let is_own =
+            matches!((of_page, host), (Some(page), Some(host)) if page.eq_ignore_ascii_case(host));
+        let is_safe = || !self.lets_everybody_in || host.is_some_and(is_literal);
+        self.origins.admit(origin) || is_own && is_safe()
+    }
+}
+
+/// Whether a host is an address, or the name that is always this machine's: nobody else can point it here.
+fn is_literal(host: &str) -> bool {
+    if host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
 }
 
 /// Sites, as browsers name them: `https://panel.example`; `*` is any.
@@ -184,8 +209,9 @@ impl WebSocket {
         if let Some(origin) = headers.get(ORIGIN) {
             // A browser names one.
             let origin = origin.to_str().map_err(|_| WebSocketError::Origin)?;
-            if headers.get_all(ORIGIN).iter().nth(1).is_some() || !self.rules.origins.admit(origin)
-            {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+            let is_one = headers.get_all(ORIGIN).iter().count() == 1;
+            if !is_one || !self.rules.admit(origin, host) {
                 return Err(WebSocketError::Origin);
             }
         }

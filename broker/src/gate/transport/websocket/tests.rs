@@ -276,7 +276,10 @@ fn an_idle_connection_owns_no_buffer() {
 fn only_pages_of_listed_sites_may_connect_and_programs_always() {
     let listed = |origins: &[&str]| {
         let origins = Origins(origins.iter().map(ToString::to_string).collect());
-        Arc::new(WebSocketRules { origins })
+        Arc::new(WebSocketRules {
+            origins,
+            lets_everybody_in: false,
+        })
     };
     let page = "https://panel.example";
     for (rules, origin, admitted) in [
@@ -303,6 +306,35 @@ fn only_pages_of_listed_sites_may_connect_and_programs_always() {
             b"HTTP/1.1 403"
         };
         assert!(reply.starts_with(status));
+    }
+}
+
+/// paho-mqtt names the address that it connects to.
+#[test]
+fn the_broker_s_own_address_is_no_site_unless_anybody_could_claim_it() {
+    for (origin, host, for_devices, for_everybody) in [
+        ("http://localhost:8083", "localhost:8083", true, true),
+        ("https://127.0.0.1:8084", "127.0.0.1:8084", true, true),
+        ("https://[::1]:8084", "[::1]:8084", true, true),
+        ("https://broker.example", "broker.example", true, false),
+        ("http://broker.example:80", "broker.example:80", true, false),
+        ("https://elsewhere.example", "broker.example", false, false),
+        ("http://localhost:3000", "localhost:8083", false, false),
+        ("null", "localhost", false, false),
+        ("localhost", "localhost", false, false),
+    ] {
+        for (lets_everybody_in, admitted) in [(false, for_devices), (true, for_everybody)] {
+            let rules = WebSocketRules {
+                origins: Origins::default(),
+                lets_everybody_in,
+            };
+            assert_eq!(
+                rules.admit(origin, Some(host)),
+                admitted,
+                "{origin} {host} {lets_everybody_in}"
+            );
+            assert!(!rules.admit(origin, None));
+        }
     }
 }
 
