@@ -406,9 +406,15 @@ impl Shard {
         times: Times,
         out: &mut Outbox,
     ) {
-        let late = self.conns.get(key).and_then(Conn::keep_alive_deadline);
-        if late.is_some_and(|deadline| deadline <= times.now) {
-            return self.end_relay(session, Cause::KeepAlive, times, out);
+        let is_read = self.relayed(session).is_none_or(|r| r.client.is_read);
+        if let Some(conn) = self.conns.get_mut(key)
+            && conn.keep_alive_deadline().is_some_and(|at| at <= times.now)
+        {
+            if is_read {
+                return self.end_relay(session, Cause::KeepAlive, times, out);
+            }
+            // What it says may lie unread: it gets another period.
+            conn.heard(times.now);
         }
         let over = self.with_relay(session, times, out, |relayed, turn| {
             relayed.relay.tick(turn)

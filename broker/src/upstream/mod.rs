@@ -19,7 +19,7 @@
 //! | `fault.rs` `audit.rs` | what the upstream does wrong; the events |
 //!
 //! **Order.** Acknowledgements keep the order of what they answer (MQTT 5 §4.6), and some brokers insist on it. So an
-//! answer of the gate waits in the [window](window) until those to earlier messages have passed.
+//! answer of the gate waits in the window (`window.rs`) until those to earlier messages have passed.
 //!
 //! **A session that is resumed** has subscriptions of an earlier connection, which this one does not know. They cannot be
 //! given up upstream when rights change; what they bring is judged at each delivery like all the rest.

@@ -23,7 +23,7 @@ use keygate_protocol::time::Millis;
 ///
 /// [`open`](Self::open) after a login; then [`from_client`](Self::from_client) and [`from_upstream`](Self::from_upstream)
 /// as bytes come, [`tick`](Self::tick) now and then, [`renew`](Self::renew) when rights change. It ends by itself
-/// ([`Next::Ended`]) or by [`end`](Self::end) and [`upstream_lost`](Self::upstream_lost): write what is in [`Output`],
+/// ([`Next::Ended`]) or by [`end`](Self::end) and [`upstream_lost`](Self::upstream_lost): write what is in [`Output`](super::Output),
 /// then close both connections.
 ///
 /// Neither end's bytes are kept here: what is not taken comes again, with what has followed it.
