@@ -6,6 +6,7 @@
 //! | `delivery` | QoS 0 and 1 within a group, retained messages, both versions |
 //! | `sessions` | wills, keep-alive, takeover, goodbye, re-authentication |
 //! | `operator` | revocation and suspension take effect at once; what the command line says |
+//! | `upstream` | a gate in front of a broker that stalls, dies and comes back |
 //! | `restart` | SIGKILL loses no device, no key, and no token |
 #![allow(
     clippy::expect_used,
@@ -18,3 +19,4 @@ mod delivery;
 mod operator;
 mod restart;
 mod sessions;
+mod upstream;

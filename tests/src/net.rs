@@ -47,3 +47,24 @@ pub fn raise_file_limit() -> u64 {
     let _ = setrlimit(Resource::Nofile, raised);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
+
+/// Listens where somebody listened before.
+///
+/// # Panics
+/// When the address is taken.
+#[must_use]
+#[track_caller]
+pub fn listen_again(address: SocketAddr) -> std::net::TcpListener {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .expect("the machine has a socket");
+    socket.set_reuse_address(true).expect("a socket option");
+    socket
+        .bind(&address.into())
+        .expect("the address is free again");
+    socket.listen(16).expect("it listens");
+    socket.into()
+}

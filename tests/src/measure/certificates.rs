@@ -1,4 +1,7 @@
 //! The certificates of a measured server: the same kind for every server.
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -34,7 +37,13 @@ impl Certificates {
         };
         std::fs::write(&made.ca, ca.pem())?;
         std::fs::write(&made.certificate, certificate.pem())?;
-        std::fs::write(&made.key, key.serialize_pem())?;
+        // Keygate refuses a private key that others can read.
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&made.key)?
+            .write_all(key.serialize_pem().as_bytes())?;
         Ok(made)
     }
 }
