@@ -17,6 +17,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import sys
 import time
 
@@ -273,12 +274,15 @@ def auth_data_of(properties):
 
 
 class Connection:
-    """Whole packets over a TCP socket, each with a deadline."""
+    """Whole packets over a TCP socket, or over TLS, each with a deadline."""
 
-    def __init__(self, host, port, wait_s):
+    def __init__(self, host, port, wait_s, ca=None):
         self.wait_s = wait_s
         self.socket = socket.create_connection((host, port), timeout=wait_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if ca is not None:
+            # `ssl` has no exporter, so the login stays unbound (binding 0).
+            self.socket = ssl.create_default_context(cafile=ca).wrap_socket(self.socket, server_hostname=host)
         self.buffer = b""
 
     def send(self, data):
@@ -522,6 +526,7 @@ def arguments():
     parser = argparse.ArgumentParser(description="A Keygate device, written from protocol/SPEC.md alone.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=1883)
+    parser.add_argument("--ca", help="speak TLS, and trust this CA: PEM file")
     parser.add_argument("--id", help="the device's id; also its client id")
     parser.add_argument("--key", help="private key: PEM file, or 64 hex digits (the seed)")
     parser.add_argument("--broker-id", help="the one broker that this device talks to")
@@ -553,7 +558,7 @@ def run(options):
     result = {"ok": True, "id": options.id, "kid": key_id(raw_public(key)).hex(), "broker_id": options.broker_id,
               "broker_proof": "not asked" if pinned is None else "verified"}
     started = time.monotonic()
-    connection = Connection(options.host, options.port, options.timeout)
+    connection = Connection(options.host, options.port, options.timeout, options.ca)
     try:
         log_in(connection, Login(key, options.id, options.broker_id, pinned, opening_digest(will=will)), will)
         result["login_ms"] = round((time.monotonic() - started) * 1000, 1)

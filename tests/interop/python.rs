@@ -15,7 +15,7 @@ use keygate_tests::peers::{python, repository};
 use keygate_tests::process::{Printed, printed};
 use serde_json::Value;
 
-use crate::Stage;
+use crate::{Over, Stage};
 
 /// Runs `device.py` against a broker at this address.
 fn device(stage: &Stage, address: SocketAddr, arguments: &[&str]) -> (Printed, Value) {
@@ -82,6 +82,33 @@ fn the_device_logs_in_and_verifies_the_broker() {
     assert!(ended.status.success(), "{ended:?}");
     assert_eq!(told["broker_proof"], "verified");
     assert_eq!(told["reauthenticated"], true);
+    assert_eq!(told["received"], "hello");
+}
+
+#[test]
+fn the_device_logs_in_over_tls() {
+    let stage = Stage::over(Over::Tls);
+    let pinned = hex(stage.broker.identity_key.as_bytes());
+    let (ca, key) = (stage.broker.ca(), stage.device.seed_hex());
+    let ca = ca.to_str().unwrap();
+    let topic = "devices/dev-1/reported";
+    let (ended, told) = device(
+        &stage,
+        stage.address(),
+        &[
+            "--ca",
+            ca,
+            "--key",
+            &key,
+            "--broker-key",
+            &pinned,
+            "--publish",
+            topic,
+            "hello",
+        ],
+    );
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(told["broker_proof"], "verified");
     assert_eq!(told["received"], "hello");
 }
 
