@@ -153,6 +153,9 @@ limits! {
     /// Milliseconds from a relayed login to the upstream's CONNACK, the connection to it included. Then the client is told
     /// that the server is not available: it may try again, and another gate may have a better way.
     relay_open_ms: u64 = 10_000, 100u64..=300_000u64;
+    /// Tickets for the embedded rumqttd that are issued within `relay_open_ms`: what a flood of logins can take of
+    /// memory. A login beyond them is refused.
+    relay_tickets: usize = 65_536, 1usize..=1_000_000usize;
     /// Mail in a shard's inbox. When full, the sender stops reading publishers until there is room.
     inbox: usize = 4_096, 2usize..=1_048_576usize;
     /// Events that one turn takes from its sockets, so that no peer keeps a shard from the others.

@@ -135,6 +135,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "hub::WillFate",
             "hub::wire",
             "limits",
+            "rng",
             "telemetry",
         ],
     ),

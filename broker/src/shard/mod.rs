@@ -24,7 +24,7 @@ pub(crate) use conn::{Conn, State};
 pub use login::Moving;
 pub use outbox::{Close, Outbox, Wrote};
 pub(crate) use postage::{Parcel, Postage};
-pub use relay::Upstream;
+pub use relay::{Node, Upstream};
 pub(crate) use wheel::Wheel;
 
 use crate::hub::{Delivery, Own, Sharing};

@@ -23,10 +23,28 @@ slotmap::new_key_type! {
 /// The other broker, which may be several nodes of a cluster.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Where its nodes listen: sessions take turns.
-    pub addresses: Vec<SocketAddr>,
+    /// Its nodes: sessions take turns.
+    pub nodes: Vec<Node>,
     /// How the gate introduces itself.
     pub rules: UpstreamRules,
+}
+
+/// Where a node listens, for each version of MQTT: most brokers take both at one address.
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    /// For MQTT 3.1.1.
+    pub v311: SocketAddr,
+    /// For MQTT 5.
+    pub v5: SocketAddr,
+}
+
+impl From<SocketAddr> for Node {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            v311: address,
+            v5: address,
+        }
+    }
 }
 
 /// The relayed sessions of one shard.
@@ -111,11 +129,14 @@ impl Relays {
         self.full.iter().any(drained)
     }
 
-    fn address(&mut self) -> Option<SocketAddr> {
-        let addresses = &self.upstream.addresses;
-        let address = addresses.get(self.next % addresses.len().max(1)).copied();
+    fn address(&mut self, version: Version) -> Option<SocketAddr> {
+        let nodes = &self.upstream.nodes;
+        let node = nodes.get(self.next % nodes.len().max(1));
         self.next = self.next.wrapping_add(1);
-        address
+        node.map(|node| match version {
+            Version::V311 => node.v311,
+            Version::V5 => node.v5,
+        })
     }
 }
 
@@ -161,7 +182,7 @@ impl Shard {
                 return self.refuse(key, times, out);
             }
         };
-        let Some(address) = relays.address() else {
+        let Some(address) = relays.address(connect.version) else {
             return;
         };
         let deadline = relay.deadline();

@@ -10,6 +10,9 @@ use keygate_protocol::mqtt::{
     Sender, Version,
 };
 
+/// After so long a silent session says PINGREQ to the upstream, by itself.
+pub(super) const SILENT_MS: u64 = 3_600_000;
+
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Handled {
@@ -136,6 +139,15 @@ impl Talk<'_, '_> {
         let keep_alive_ms = u64::from(self.open.agreed.terms.keep_alive_s) * 1_000;
         let silent_ms = self.turn.times.now.since(self.open.spoke);
         if keep_alive_ms > 0 && silent_ms >= keep_alive_ms / 4 {
+            self.up(&PINGREQ);
+        }
+    }
+
+    /// A client without keep-alive may say nothing for days. The upstream hears from us, so that neither it nor what lies
+    /// between takes the connection for dead.
+    pub(super) fn keep_silent_awake(&mut self) {
+        let silent_ms = self.turn.times.now.since(self.open.spoke);
+        if self.open.agreed.terms.keep_alive_s == 0 && silent_ms >= SILENT_MS {
             self.up(&PINGREQ);
         }
     }

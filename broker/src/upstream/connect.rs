@@ -1,7 +1,9 @@
 //! CONNECT, written anew: what the client wants, in the gate's name.
 use std::fmt;
+use std::sync::Arc;
 
 use super::relay::Who;
+use super::tickets::Tickets;
 use crate::authn::Accepted;
 use crate::gate::Terms;
 use crate::hub::wire::put;
@@ -20,6 +22,8 @@ pub struct UpstreamRules {
     pub password: Option<Box<[u8]>>,
     /// What stands in front of every client id, so that several gates can share one upstream with others.
     pub client_id_prefix: Box<str>,
+    /// A ticket for each session in place of user name and password: for a broker in this process.
+    pub tickets: Option<Arc<Tickets>>,
 }
 
 impl fmt::Debug for UpstreamRules {
@@ -28,6 +32,7 @@ impl fmt::Debug for UpstreamRules {
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("client_id_prefix", &self.client_id_prefix)
+            .field("tickets", &self.tickets.is_some())
             .finish()
     }
 }
@@ -62,10 +67,18 @@ pub(super) fn connect(
     terms: &Terms,
     rules: &UpstreamRules,
     limits: &Limits,
+    now: Millis,
 ) -> Vec<u8> {
     let client_id = client_id(who, rules);
     let properties = &asked.properties;
-    let username = match (asked.version, &rules.username, &rules.password) {
+    let ticket = rules.tickets.as_ref();
+    // Without a ticket the upstream refuses, which is what must come of it.
+    let ticket = ticket.map(|tickets| tickets.issue(&client_id, now).unwrap_or_default());
+    let password = match &ticket {
+        Some(ticket) => Some(ticket.as_bytes()),
+        None => rules.password.as_deref(),
+    };
+    let username = match (asked.version, &rules.username, password) {
         // In 3.1.1 a password needs a user name.
         (Version::V311, None, Some(_)) => Some(""),
         (_, username, _) => username.as_deref(),
@@ -73,10 +86,10 @@ pub(super) fn connect(
     let anew = Connect {
         version: asked.version,
         clean_start: asked.clean_start,
-        keep_alive_s: terms.keep_alive_s,
+        keep_alive_s: keep_alive(terms, rules),
         client_id: &client_id,
         username,
-        password: rules.password.as_deref(),
+        password,
         will: asked.will,
         // Neither topic aliases nor authentication data: both end at the gate.
         properties: ConnectProperties {
@@ -93,13 +106,57 @@ pub(super) fn connect(
     bytes
 }
 
+/// rumqttd refuses a session that may be silent for ever. It gets the longest period; the relay speaks well before
+/// (`keep_awake`).
+fn keep_alive(terms: &Terms, rules: &UpstreamRules) -> u16 {
+    match (&rules.tickets, terms.keep_alive_s) {
+        (Some(_), 0) => u16::MAX,
+        (_, seconds) => seconds,
+    }
+}
+
 /// The client id of the session upstream, which knows no identities. One that is the identity's own, or begins with it,
 /// is nobody else's; any other stands behind the identity, so that nobody resumes or takes over what is not theirs.
 fn client_id(who: &Who, rules: &UpstreamRules) -> String {
     let (prefix, id) = (&rules.client_id_prefix, who.principal.id());
     let asked = &*who.client_id;
-    match asked.split('/').next() == Some(id) {
+    let name = match asked.split('/').next() == Some(id) {
         true => format!("{prefix}{asked}"),
         false => format!("{prefix}{id}/{asked}"),
+    };
+    match rules.tickets {
+        Some(_) => escaped(&name),
+        None => name,
+    }
+}
+
+/// rumqttd takes no client id with one of `+ $ # /`: each is written as `%` and its two hexadecimal digits, and so is
+/// `%`, so that different names stay different.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for char in name.chars() {
+        match char {
+            '+' | '$' | '#' | '/' | '%' => text.push_str(&format!("%{:02X}", u32::from(char))),
+            _ => text.push(char),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_names_stay_different() {
+        for (name, text) in [
+            ("dev-1", "dev-1"),
+            ("dev-1/a", "dev-1%2Fa"),
+            ("dev-1%2Fa", "dev-1%252Fa"),
+            ("$+#", "%24%2B%23"),
+            ("d\u{e9}v", "d\u{e9}v"),
+        ] {
+            assert_eq!(escaped(name), text);
+        }
     }
 }

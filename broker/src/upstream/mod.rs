@@ -16,6 +16,7 @@
 //! | `client.rs` `publish.rs` `subscribe.rs` | what comes from the client |
 //! | `deliver.rs` | what comes from the upstream |
 //! | `window.rs` `asked.rs` `filters.rs` | what is on its way: messages, questions; what is subscribed |
+//! | `tickets.rs` | how a broker in this process knows the gate |
 //! | `fault.rs` `audit.rs` | what the upstream does wrong; the events |
 //!
 //! **Order.** Acknowledgements keep the order of what they answer (MQTT 5 §4.6), and some brokers insist on it. So an
@@ -35,6 +36,7 @@ mod filters;
 mod publish;
 mod relay;
 mod subscribe;
+mod tickets;
 mod turn;
 mod window;
 
@@ -43,4 +45,5 @@ mod tests;
 
 pub use connect::{Admitted, UpstreamRules};
 pub use relay::{Relay, WillDenied};
+pub use tickets::Tickets;
 pub use turn::{Next, Output, Taken, Turn};

@@ -115,7 +115,7 @@ impl Relay {
             denials: Ration::default(),
         };
         let terms = Terms::of(asked, limits);
-        let bytes = connect::connect(asked, &who, &terms, rules, limits);
+        let bytes = connect::connect(asked, &who, &terms, rules, limits, times.now);
         let greeting = Greeting {
             auth_method: properties.auth_method.map(Into::into),
             proof: accepted.auth_data,
@@ -251,7 +251,11 @@ impl Relay {
             Phase::Opening(_) => None,
             Phase::Open(open) => {
                 let who = &mut self.who;
-                let over = Talk { who, open, turn }.check_standing().err()?;
+                let mut talk = Talk { who, open, turn };
+                let Err(over) = talk.check_standing() else {
+                    talk.keep_silent_awake();
+                    return None;
+                };
                 self.end(&over, turn);
                 Some(over)
             }

@@ -8,6 +8,7 @@ mod model;
 mod opening;
 mod publish;
 mod rights;
+mod silence;
 mod subscribe;
 
 use super::*;

@@ -27,6 +27,7 @@ fn rules() -> UpstreamRules {
         username: Some("gate".into()),
         password: Some(b"of the gate".as_slice().into()),
         client_id_prefix: "kg1-".into(),
+        ..UpstreamRules::default()
     }
 }
 
