@@ -1,6 +1,8 @@
 //! The broker put together: opens the store, wires the rooms, starts the threads, and ends them in order.
 mod listen;
 mod repeat;
+#[cfg(feature = "rumqttd")]
+mod rumqttd;
 mod system;
 
 use std::io;
@@ -165,14 +167,7 @@ impl Running {
         let (listeners, tcp) = listen::mqtt(config, certificates.as_ref())?;
         let udp = config.coap().map(listen::udp).transpose()?;
         let (log, recovered) = open_log(&data, config, &clock, &reached)?;
-        let parts = Parts::new(
-            &data,
-            config,
-            &registry,
-            &*clock,
-            (&log, recovered),
-            reached,
-        )?;
+        let parts = Parts::new(&data, config, &registry, &clock, (&log, recovered), reached)?;
         let mut running = Self {
             broker_id: data.broker_id().as_str().into(),
             identity_key: *data.identity_keys()?.current.public_key().as_bytes(),
@@ -487,11 +482,12 @@ impl Parts {
         data: &DataDir,
         config: &Config,
         registry: &Registry,
-        clock: &dyn Clock,
+        clock: &Arc<dyn Clock>,
         (log, recovered): (&Arc<SqliteLog>, Recovered),
         reached: Arc<Reached>,
     ) -> Result<Self, StartError> {
         let random: &mut dyn Random = &mut SystemRandom;
+        let upstream = upstream(config, clock, &reached)?;
         let directory = registry.directory();
         let limits = Arc::new(config.limits().clone());
         let broker_id = data.broker_id().as_str();
@@ -537,7 +533,7 @@ impl Parts {
         }));
         let issuer = TokenIssuer::new(broker_id, [], TOKEN_LIFE_S).map_err(StartError::BrokerId)?;
         Ok(Self {
-            upstream: upstream(config)?.map(Arc::new),
+            upstream: upstream.map(Arc::new),
             gate,
             hub,
             challenges,
@@ -546,23 +542,43 @@ impl Parts {
     }
 }
 
-/// The broker that sessions are relayed to, if one is. Its names are looked up once: a shard must not wait for a name
-/// server.
-fn upstream(config: &Config) -> Result<Option<Upstream>, StartError> {
-    if config.engine() != Engine::Upstream {
-        return Ok(None);
+/// The broker that sessions are relayed to, if one is.
+fn upstream(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    reached: &Arc<Reached>,
+) -> Result<Option<Upstream>, StartError> {
+    match config.engine() {
+        Engine::Hub => Ok(None),
+        Engine::Upstream => elsewhere(config).map(Some),
+        #[cfg(feature = "rumqttd")]
+        Engine::Rumqttd => rumqttd::start(config.limits(), clock, reached).map(Some),
+        #[cfg(not(feature = "rumqttd"))]
+        Engine::Rumqttd => {
+            // No configuration that has been checked comes here.
+            let _ = (clock, reached);
+            Err(StartError::Upstream {
+                node: "rumqttd".to_owned(),
+                error: io::ErrorKind::Unsupported.into(),
+            })
+        }
     }
+}
+
+/// A broker of its own. Its names are looked up once: a shard must not wait for a name server.
+fn elsewhere(config: &Config) -> Result<Upstream, StartError> {
     let settings = config.upstream();
-    let mut addresses = Vec::new();
+    let mut nodes = Vec::new();
     for node in &settings.nodes {
         let found = node.to_socket_addrs().and_then(|mut found| {
             let none = || io::Error::new(io::ErrorKind::NotFound, "no address of that name");
             found.next().ok_or_else(none)
         });
-        addresses.push(found.map_err(|error| StartError::Upstream {
+        let address = found.map_err(|error| StartError::Upstream {
             node: node.clone(),
             error,
-        })?);
+        })?;
+        nodes.push(address.into());
     }
     let password = match &settings.password_file {
         None => None,
@@ -574,14 +590,15 @@ fn upstream(config: &Config) -> Result<Option<Upstream>, StartError> {
             Some(text.trim_end_matches(['\r', '\n']).as_bytes().into())
         }
     };
-    Ok(Some(Upstream {
-        addresses,
+    Ok(Upstream {
+        nodes,
         rules: UpstreamRules {
             username: settings.username.as_deref().map(Box::from),
             password,
             client_id_prefix: settings.client_id_prefix.as_str().into(),
+            tickets: None,
         },
-    }))
+    })
 }
 
 /// The built-in roles, and what the configuration gives to clients that prove nothing.

@@ -18,5 +18,6 @@
 mod delivery;
 mod operator;
 mod restart;
+mod rumqttd;
 mod sessions;
 mod upstream;

@@ -11,6 +11,7 @@
 //! | `auth` | MQTT.js with AUTH and re-authentication |
 //! | `transports` | paho-mqtt, MQTT.js and Mosquitto's clients over TLS and WebSocket |
 //! | `upstream` | paho-mqtt and MQTT.js through a gate in front of Mosquitto |
+//! | `rumqttd` | the same with the engine `rumqttd` |
 //! | `python` | `device.py` and `gateway.py`, written from SPEC.md alone |
 //!
 //! `driven` is how the tests hold paho-mqtt and MQTT.js on a string. Those without AUTH log in with a signed assertion
@@ -30,6 +31,7 @@ mod paho;
 mod python;
 mod rumqtt;
 mod rumqtt_next;
+mod rumqttd;
 mod transports;
 mod upstream;
 mod work;
@@ -86,6 +88,12 @@ impl Stage {
     fn before_mosquitto() -> Self {
         let (behind, url) = upstream::mosquitto();
         Self::with(&["--upstream", &url], Over::Tcp, Some(behind))
+    }
+
+    /// A gate with rumqttd in its process.
+    #[track_caller]
+    fn on_rumqttd() -> Self {
+        Self::with(&["--engine", "rumqttd"], Over::Tcp, None)
     }
 
     #[track_caller]

@@ -18,6 +18,8 @@ pub enum Engine {
     Hub,
     /// Another broker, or a cluster: each session is relayed to it.
     Upstream,
+    /// rumqttd in this process: each session is relayed to it. Needs a build with the feature `rumqttd`.
+    Rumqttd,
 }
 
 /// The broker that sessions are relayed to.
@@ -116,17 +118,45 @@ impl Given {
                 None => self.error("", "engine", message.to_owned()),
             });
         }
+        if engine == Engine::Rumqttd {
+            self.check_rumqttd(flags, &settings, errors);
+        }
         (engine, settings)
+    }
+
+    /// What keeps rumqttd from being the engine.
+    fn check_rumqttd(
+        &self,
+        flags: &Flags,
+        settings: &UpstreamSettings,
+        errors: &mut Vec<ConfigError>,
+    ) {
+        let message = if !cfg!(feature = "rumqttd") {
+            "this keygate was built without the engine `rumqttd`: build it with `cargo build --release -p keygate-broker \
+             --features rumqttd`, or take another engine"
+        } else if *settings != UpstreamSettings::default() {
+            "the engine `rumqttd` is a broker in this process, and takes nothing of [upstream] or --upstream; to relay to \
+             a broker of yours, write `engine = \"upstream\"`"
+        } else {
+            return;
+        };
+        errors.push(match flags.engine {
+            Some(_) => ConfigError {
+                place: Place::Flag("--engine"),
+                message: message.to_owned(),
+            },
+            None => self.error("", "engine", message.to_owned()),
+        });
     }
 
     /// Sessions live at the upstream, which does not know who proved what: their names must.
     pub(super) fn check_names(&self, config: &Config, errors: &mut Vec<ConfigError>) {
-        if config.engine == Engine::Upstream && config.client_id == ClientIdRule::Free {
+        if config.engine != Engine::Hub && config.client_id == ClientIdRule::Free {
             let message = "`client_id = \"free\"` does not go with an upstream: whoever is first with a name there would \
                            find the session of somebody else; write \"id\" or \"id-or-suffix\"";
             errors.push(self.error("login", "client_id", message.to_owned()));
         }
-        if config.engine == Engine::Upstream && config.anonymous.is_some() {
+        if config.engine != Engine::Hub && config.anonymous.is_some() {
             let message = "clients that prove nothing do not go with an upstream: their sessions there would be found by \
                            devices of the same name; take [anonymous] out, or write `engine = \"hub\"`";
             errors.push(self.error("", "anonymous", message.to_owned()));
@@ -137,6 +167,18 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rumqttd_takes_nothing_of_upstream_and_needs_its_feature() {
+        let text = "engine = \"rumqttd\"\n[upstream]\nurls = [\"mqtt://a\"]\n";
+        let given = crate::config::parse(text, "keygate.toml").unwrap();
+        let errors = format!("{:?}", given.check(&Flags::default()).unwrap_err());
+        let expected = match cfg!(feature = "rumqttd") {
+            true => "takes nothing of [upstream]",
+            false => "was built without the engine `rumqttd`",
+        };
+        assert!(errors.contains(expected), "{errors}");
+    }
 
     #[test]
     fn urls_of_upstreams() {
