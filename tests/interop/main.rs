@@ -42,6 +42,7 @@ use std::process::Child;
 use keygate_tests::admin;
 use keygate_tests::device::Device;
 use keygate_tests::net::own_address;
+use keygate_tests::peers::Mosquitto;
 use keygate_tests::process::{Process, Program};
 use tempfile::TempDir;
 
@@ -51,7 +52,7 @@ struct Stage {
     device: Device,
     over: Over,
     /// The broker behind, if there is one.
-    behind: Option<Ends>,
+    behind: Option<Mosquitto>,
     _directory: TempDir,
 }
 
@@ -86,8 +87,8 @@ impl Stage {
     /// A gate in front of Mosquitto.
     #[track_caller]
     fn before_mosquitto() -> Self {
-        let (behind, url) = upstream::mosquitto();
-        Self::with(&["--upstream", &url], Over::Tcp, Some(behind))
+        let behind = Mosquitto::start();
+        Self::with(&["--upstream", &behind.url()], Over::Tcp, Some(behind))
     }
 
     /// A gate with rumqttd in its process.
@@ -97,7 +98,7 @@ impl Stage {
     }
 
     #[track_caller]
-    fn with(flags: &[&str], over: Over, behind: Option<Ends>) -> Self {
+    fn with(flags: &[&str], over: Over, behind: Option<Mosquitto>) -> Self {
         let directory = TempDir::new().unwrap();
         let free = SocketAddr::new(own_address(), 0);
         let data = directory.path().join("data");

@@ -1,33 +1,9 @@
 //! The same work through a gate in front of Mosquitto.
-use std::net::TcpListener;
-use std::process::Stdio;
-
 use keygate_tests::admin;
-use keygate_tests::clock::{Deadline, PATIENCE};
-use keygate_tests::peers::installed;
 use serde_json::json;
 
+use crate::Stage;
 use crate::driven::{Library, Peer};
-use crate::{Ends, Stage};
-
-/// Mosquitto on a port of its own, which takes whoever comes: only the gate does.
-#[track_caller]
-pub(crate) fn mosquitto() -> (Ends, String) {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = port.expect("a free port");
-    let child = installed("mosquitto", "mosquitto")
-        .args(["-p", &address.port().to_string()])
-        .stderr(Stdio::null())
-        .spawn()
-        .map(Ends)
-        .expect("mosquitto starts");
-    let deadline = Deadline::after(PATIENCE);
-    while std::net::TcpStream::connect(address).is_err() {
-        assert!(deadline.left().is_some(), "mosquitto does not listen");
-        std::thread::yield_now();
-    }
-    (child, format!("mqtt://{address}"))
-}
 
 macro_rules! behind {
     ($module:ident, $library:ident, $version:literal, $($name:ident),+) => {

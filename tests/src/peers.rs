@@ -1,4 +1,5 @@
 //! Clients that we did not write. A tool that is missing fails the test: a proof that was skipped is none.
+use crate::clock::{Deadline, PATIENCE};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -68,4 +69,52 @@ pub fn installed(name: &str, package: &str) -> Command {
         "`{name}` is not installed: `apt-get install {package}` (`.ci/run` does)"
     );
     Command::new(name)
+}
+
+/// Mosquitto on a loopback port of its own, which takes whoever comes. It ends with the value.
+#[derive(Debug)]
+pub struct Mosquitto {
+    child: std::process::Child,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+}
+
+impl Mosquitto {
+    /// Starts it, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not listen in time.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> Self {
+        let free =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = free.expect("a free port");
+        let child = installed("mosquitto", "mosquitto")
+            .args(["-p", &address.port().to_string()])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("mosquitto starts");
+        let started = Self { child, address };
+        let deadline = Deadline::after(PATIENCE);
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(deadline.left().is_some(), "mosquitto does not listen");
+            std::thread::yield_now();
+        }
+        started
+    }
+
+    /// Its URL, as `--upstream` wants it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("mqtt://{}", self.address)
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

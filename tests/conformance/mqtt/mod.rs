@@ -4,12 +4,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `case`, `run` | what a case is; running all of them |
+//! | `engines` | the same cases on gates that relay, and what differs there |
 //! | `stage`, `target`, `peer` | the broker, what a case may know of it, a client that does as it is told |
 //! | `statements` | the list and the cases agree |
 //! | the rest | the cases, by chapter |
 use case::{Chapter, chapters};
 
 mod case;
+mod engines;
 mod peer;
 mod run;
 mod stage;

@@ -7,11 +7,13 @@ use keygate_protocol::mqtt::Version;
 use keygate_tests::bytes::hex;
 use keygate_tests::clock::PATIENCE;
 use keygate_tests::device::Device;
+use keygate_tests::peers::Mosquitto;
 use keygate_tests::process::{Process, Program};
 use tempfile::TempDir;
 
 use super::case::{Case, Ground};
-use super::target::{Enrolled, Login, Target};
+use super::engines::Engine;
+use super::target::{Enrolled, Login, Target, Within};
 
 /// `host:port` of a broker to try instead of ours, which lets everybody in and lets them do everything.
 const TARGET: &str = "KEYGATE_CONFORMANCE_TARGET";
@@ -37,6 +39,8 @@ const DEVICES: usize = 16;
 
 /// Settings of a broker that lets everybody do everything.
 const OPEN: &str = "[anonymous]\nallow = [\"#\"]\n";
+/// Settings of a gate whose clients are all one device.
+const GATE: &str = "[login]\nclient_id = \"id-or-suffix\"\n";
 /// Settings of one with small limits and a branch that nobody may use.
 pub(super) const TIGHT: &str = "\
 [anonymous]
@@ -54,8 +58,17 @@ pre_auth_bytes = 1024
 pub(super) struct Stage {
     open: SocketAddr,
     login: Login,
+    within: Within,
     patience: Duration,
     ours: Option<Ours>,
+    _gate: Option<Gate>,
+}
+
+/// A gate, and what it relays to.
+struct Gate {
+    _gate: Process,
+    _behind: Option<Mosquitto>,
+    _directory: TempDir,
 }
 
 struct Ours {
@@ -85,8 +98,10 @@ impl Stage {
             return Self {
                 open: found.next().expect("an address"),
                 login,
+                within: Within::default(),
                 patience: PATIENCE_WITH_OTHERS,
                 ours: None,
+                _gate: None,
             };
         }
         let directory = TempDir::new().expect("a temporary directory");
@@ -116,12 +131,60 @@ impl Stage {
         Self {
             open: open.mqtt,
             login: Login::Anonymous,
+            within: Within::default(),
             patience: PATIENCE,
+            _gate: None,
             ours: Some(Ours {
                 tight,
                 devices,
                 next: AtomicUsize::new(0),
                 _open: open,
+                _directory: directory,
+            }),
+        }
+    }
+
+    /// A gate that relays to another broker. Nobody gets in there without a proof, so all clients are one device, with
+    /// client identifiers and topics of its own.
+    pub(super) fn behind(engine: Engine) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let program = Program::new(env!("CARGO_BIN_EXE_keygate-under-test"));
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let data = directory.path().join("gate");
+        let (behind, flags) = match engine {
+            Engine::Upstream => {
+                let behind = Mosquitto::start();
+                let flags = vec!["--upstream".to_owned(), behind.url()];
+                (Some(behind), flags)
+            }
+            Engine::Rumqttd => (None, vec!["--engine".into(), "rumqttd".into()]),
+        };
+        let config = directory.path().join("gate.toml");
+        std::fs::write(&config, GATE).expect("a file");
+        let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        flags.extend(["--config", config.to_str().expect("a path in UTF-8")]);
+        let gate = program.serve_on(&data, free, free, &flags);
+        let device = Device::new("kc");
+        let key = hex(device.public_key().as_bytes());
+        // Both roles together may do everything below `devices/kc`, shared subscriptions as well.
+        let add = ["device", "add", "kc", "--public-key", &key];
+        let roles = ["--role", "device", "--role", "operator"];
+        program.run(&data, &[&add[..], &roles[..]].concat()).done();
+        Self {
+            open: gate.mqtt,
+            login: Login::Password {
+                user: device.id.clone(),
+                password: device.assertion(&gate.broker_id),
+            },
+            within: Within {
+                ids: "kc/",
+                topics: "devices/kc/",
+            },
+            patience: PATIENCE_WITH_OTHERS,
+            ours: None,
+            _gate: Some(Gate {
+                _gate: gate,
+                _behind: behind,
                 _directory: directory,
             }),
         }
@@ -139,6 +202,7 @@ impl Stage {
             version,
             login: self.login.clone(),
             exact: self.ours.is_some(),
+            within: self.within,
             patience: self.patience,
             place: place(),
             enrolled: self

@@ -30,6 +30,15 @@ pub(super) struct Enrolled {
     pub(super) device: Device,
 }
 
+/// The part of all names that the suite may use: everything, or what one identity has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Within {
+    /// In front of client identifiers.
+    pub(super) ids: &'static str,
+    /// In front of topics.
+    pub(super) topics: &'static str,
+}
+
 /// A broker, and the part of its names and topics that this run of this case has for itself.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
@@ -38,6 +47,8 @@ pub(super) struct Target {
     pub(super) login: Login,
     /// Whether the reason codes of Keygate are demanded where the standard lets a broker choose, or say nothing.
     pub(super) exact: bool,
+    /// What stands in front of client identifiers and topics, where a broker lets nobody choose them freely.
+    pub(super) within: Within,
     /// Letters and digits; in no other run.
     pub(super) place: String,
     /// How long to wait for what must come.
@@ -56,12 +67,12 @@ impl Target {
     pub(super) fn id(&self, name: &str) -> String {
         let id = format!("{}{name}", self.place);
         assert!(id.len() <= 23, "{id} is too long for some brokers");
-        id
+        format!("{}{id}", self.within.ids)
     }
 
     /// A topic of this case, or a filter.
     pub(super) fn topic(&self, rest: &str) -> String {
-        format!("kc/{}/{rest}", self.place)
+        format!("{}kc/{}/{rest}", self.within.topics, self.place)
     }
 
     /// A connection on which nothing was said yet.
